@@ -1,0 +1,27 @@
+"""The two errors a user meets: a mistake of theirs, and a broken item in their data."""
+
+
+class UserError(Exception):
+    """A user's mistake: one sentence that says what was found, what was expected and how to mend it.
+
+    Command lines print the sentence and exit with status 2; they never show a traceback for it.
+    """
+
+
+class BadInput(Exception):
+    """A broken item of a data set (a video, a calibration file, a pair).
+
+    The engine records it in the ledger under `reason` and goes on with the other items.
+
+    Args:
+        reason: snake_case name that reports count by, e.g. `truncated_video`, `bad_calibration_shape`.
+        detail: one sentence for people: what was found, what was expected.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"

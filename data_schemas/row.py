@@ -1,0 +1,81 @@
+"""Typed table rows: frozen dataclasses whose numpy arrays are stored as flat Arrow lists.
+
+Delta Lake knows lists but no tensors. An array field is therefore stored flat, in C order, and gets its
+shape back from its declaration: the first axis is free, the others are integers or the names of integer
+fields of the same row.
+"""
+
+import types
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pyarrow as pa
+
+_SCALARS: dict[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+}
+
+
+def array(dtype: pa.DataType, *trailing: int | str) -> Any:
+    """Declare an array field of shape (free, *trailing) and element type `dtype`."""
+    return field(metadata={"dtype": dtype, "trailing": trailing})
+
+
+@dataclass(frozen=True)
+class Row:
+    """Base of all table rows. Subclasses set `TABLE`, the name of their table in the lake."""
+
+    TABLE: ClassVar[str]
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain values that `pyarrow.Table.from_pylist` accepts with `schema()`."""
+        record = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            record[item.name] = np.ravel(value) if isinstance(value, np.ndarray) else value
+        return record
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """Inverse of `to_record`; columns that the row does not declare (such as `stage_key`) are ignored."""
+        values: dict[str, Any] = {item.name: record[item.name] for item in fields(cls)}
+        for item in fields(cls):
+            if "dtype" in item.metadata:
+                shape = [values[n] if isinstance(n, str) else n for n in item.metadata["trailing"]]
+                dtype = item.metadata["dtype"].to_pandas_dtype()
+                flat = np.asarray(values[item.name], dtype=dtype)
+                rows = flat.size // int(np.prod(shape)) if np.prod(shape) else 0
+                values[item.name] = flat.reshape(rows, *shape)
+        return cls(**values)
+
+    @classmethod
+    def schema(cls) -> pa.Schema:
+        """Arrow schema of `to_record`."""
+        return _schema(cls)
+
+
+@cache
+def _schema(cls: type[Row]) -> pa.Schema:
+    hints = get_type_hints(cls)
+    columns = []
+    for item in fields(cls):
+        if "dtype" in item.metadata:
+            columns.append(pa.field(item.name, pa.list_(item.metadata["dtype"])))
+        else:
+            columns.append(_scalar_column(item.name, hints[item.name]))
+    return pa.schema(columns)
+
+
+def _scalar_column(name: str, hint: Any) -> pa.Field:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        (inner,) = [h for h in get_args(hint) if h is not type(None)]
+        return _scalar_column(name, inner).with_nullable(True)
+    if origin is list:
+        return pa.field(name, pa.list_(_SCALARS[get_args(hint)[0]]))
+    return pa.field(name, _SCALARS[hint])

@@ -1,0 +1,1 @@
+"""Models and learning: aligned vision encoder (HARP-VE), latent action model (HARP-LAM)."""

@@ -1,0 +1,1 @@
+"""Published shards in, training batches out."""

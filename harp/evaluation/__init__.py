@@ -1,0 +1,1 @@
+"""Retrieval, paired distance, projections."""

@@ -1,0 +1,1 @@
+"""Vision transformer, robot-only adapter, fused encoder."""

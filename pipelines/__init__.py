@@ -1,0 +1,1 @@
+"""Data in, data out: from raw videos to published, aligned, cue-annotated shards."""

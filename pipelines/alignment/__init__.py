@@ -1,0 +1,1 @@
+"""Temporal alignment of a human and a robot demonstration."""

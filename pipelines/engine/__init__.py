@@ -1,0 +1,1 @@
+"""Runs stages over items: the stage contract, executors, the ledger, the tables."""

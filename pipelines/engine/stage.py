@@ -1,0 +1,115 @@
+"""The contract of a stage, and the three things that can happen to an item.
+
+A stage turns items into rows of one table. It knows nothing of executors, tables or ledgers, so that one
+stage runs in process, on Ray actors, or alone in a test. Decoding happens inside the stage that needs the
+frames; frames never travel between processes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from data_schemas.identity import stage_key
+from data_schemas.row import Row
+
+Payload = TypeVar("Payload")
+
+
+class StageConfig(BaseModel):
+    """Base of all stage configurations: what changes a row, and nothing else (no paths, no worker counts)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker of a stage needs; fractional GPUs may be shared."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """The item's row; the engine adds `item_id` and `stage_key` and commits it."""
+
+    row: Row
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """The item is sound but not wanted, for a named reason."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The item is broken (`retryable=False`) or could not be processed this time (`retryable=True`)."""
+
+    reason: str
+    detail: str
+    retryable: bool = False
+
+
+Outcome = Done | Filtered | Failed
+
+
+@dataclass(frozen=True)
+class Item(Generic[Payload]):
+    """One unit of work: a stable id, a label for people, and what the stage reads (must pickle)."""
+
+    item_id: str
+    label: str
+    payload: Payload
+
+
+class Stage(ABC, Generic[Payload]):
+    """One kind of work on items of one kind.
+
+    `process` returns one outcome per payload, in order. An exception that escapes it is blamed on the
+    batch's items one by one: the engine repeats them singly. `BadInput` becomes `Failed(reason, detail)`;
+    any other exception becomes `Failed("exception", traceback, retryable=True)`.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    row: ClassVar[type[Row]]
+    resources: Resources = Resources()
+    batch_size: int = 1
+
+    def __init__(self, config: StageConfig) -> None:
+        self.config = config
+
+    @property
+    def models(self) -> Sequence[str]:
+        """`model@revision` of every model that the stage runs."""
+        return ()
+
+    def key(self, upstream: Iterable[str]) -> str:
+        """Key under which this stage stores its rows, given the keys of the stages it reads from."""
+        return stage_key(self.name, self.version, self.config.model_dump(mode="json"), self.models, upstream)
+
+    def setup(self) -> None:
+        """Load models once per worker. Called in the worker, before the first batch."""
+
+    @abstractmethod
+    def process(self, batch: Sequence[Payload]) -> list[Outcome]:
+        """One outcome per payload, in order."""
+
+    def teardown(self) -> None:
+        """Release what `setup` took; must tolerate a `setup` that failed."""
+
+    def describe(self) -> dict[str, Any]:
+        """For reports: name, version, configuration and models."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "config": self.config.model_dump(mode="json"),
+            "models": list(self.models),
+        }

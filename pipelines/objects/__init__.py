@@ -1,0 +1,1 @@
+"""The manipulated object: describe, ground, choose keypoints, track."""

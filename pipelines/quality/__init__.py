@@ -1,0 +1,1 @@
+"""Verdicts with named reasons, and the report people look at."""

@@ -1,0 +1,1 @@
+"""Published versions: WebDataset shards, index and manifest."""

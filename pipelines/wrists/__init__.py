@@ -1,0 +1,1 @@
+"""The acting point: human wrist by detection, robot end effector by projection."""

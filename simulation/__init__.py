@@ -1,0 +1,1 @@
+"""The tabletop: paired demonstrations with ground truth."""

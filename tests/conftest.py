@@ -1,0 +1,20 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+SAMPLES = Path(os.environ.get("HARP_SAMPLES", Path(__file__).resolve().parents[2] / "shared" / "samples"))
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder of real clips that are not part of the repository; set HARP_SAMPLES to use one elsewhere."""
+    if not SAMPLES.is_dir():
+        pytest.skip("real sample clips are absent: set HARP_SAMPLES to their folder")
+    return SAMPLES
