@@ -1,0 +1,37 @@
+# Every target does the set-up it needs. `make demo` and `make test` are the two to know.
+VENV ?= .venv
+PYTHON ?=
+OUT ?= demo
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-slow check format setup clean
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.installed  ## simulate, curate, train, evaluate and report: the whole of HARP, small
+	$(BIN)/harp demo --out $(OUT)
+
+test: $(VENV)/.installed  ## all tests but the slow ones
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup
+
+test-slow: $(VENV)/.installed  ## the slow tests (about 15 minutes more)
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(VENV)/.installed  ## formatter, linter, type checker, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed  ## write what the formatter and the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(VENV)/.installed  ## virtual environment, pinned packages, off-screen GL library
+
+$(VENV)/.installed: pyproject.toml constraints.txt scripts/setup.sh
+	PYTHON=$(PYTHON) scripts/setup.sh $(VENV)
+
+clean:  ## remove the demo's output (not the virtual environment, not the weights)
+	rm -rf $(OUT)

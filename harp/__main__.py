@@ -1,0 +1,5 @@
+"""`python -m harp` is `harp`."""
+
+from harp.cli import main
+
+main()

@@ -1,0 +1,59 @@
+"""`harp …`: the command line, put together from the commands that each layer registers.
+
+A lower layer must not import a higher one, so the layers announce their commands as entry points: those of
+the group `harp.commands` stand at the top level, those of `harp.groups` under the name of the entry point.
+"""
+
+import logging
+import sys
+from importlib.metadata import entry_points
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from data_schemas.errors import UserError
+
+DESCRIPTION = """From human and robot manipulation videos to aligned training data, and from there to robot
+policies that learn from people.
+
+The usual way: [bold]curate[/] raw videos into a published version, [bold]train stage1[/] on it,
+[bold]evaluate[/], then look at the [bold]report[/]. [bold]harp demo[/] does all of it, small, on
+demonstrations that it simulates."""
+
+
+def build_app() -> typer.Typer:
+    """The whole command tree."""
+    app = typer.Typer(
+        name="harp",
+        help=DESCRIPTION,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_configure_logging)
+    for entry in sorted(entry_points(group="harp.commands"), key=lambda entry: entry.name):
+        app.add_typer(entry.load())
+    for entry in sorted(entry_points(group="harp.groups"), key=lambda entry: entry.name):
+        app.add_typer(entry.load(), name=entry.name)
+    return app
+
+
+def _configure_logging(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Say more about what happens."),
+) -> None:
+    handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="[%X]")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for package in ("harp", "pipelines", "flows", "simulation"):
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def main() -> None:
+    """Entry point of `harp`. A user's mistake gives one sentence and exit status 2."""
+    try:
+        build_app()()
+    except UserError as error:
+        Console(stderr=True).print(f"[bold red]harp:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
