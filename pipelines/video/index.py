@@ -1,0 +1,173 @@
+"""The index of a video: which frames it really has, when they are shown, and where decoding can start.
+
+The index is built once per video, at ingest, by decoding every frame without converting it to RGB. Reading
+the container alone would be some 20 times cheaper, but it misses what matters most in bulk data: a file cut
+in the middle, a block of zeros or a flipped byte leave the container's table intact. A full decode costs
+2 to 5 ms per 224 px clip of 64 frames and 0.15 ms per frame at 640x360 (one core), less than one of the later
+stages that read the same frames.
+
+Frames are identified by their presentation time stamp (pts), which survives B-frames, variable frame rate
+and edit lists; an index counted in packets or multiplied out of a frame rate does not.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from data_schemas.errors import BadInput
+from pipelines.video.container import open_container, promised_frames, promised_seconds, video_stream
+
+MAX_MISSING_SECONDS = 0.5
+"""Containers without a frame count promise a duration only, rounded and padded by their writers."""
+
+
+@dataclass(frozen=True)
+class VideoIndex:
+    """Frames of a video in display order.
+
+    Attributes:
+        pts: (T,) int64, strictly increasing presentation time stamps in units of `time_base`.
+        keyframes: (G,) int64, display indices of the frames at which decoding can start.
+        time_base: seconds per unit of `pts`.
+        width, height: pixels of a frame as it is shown, that is after the rotation the container asks for.
+        codec: FFmpeg's name of the format, such as `h264` or `av1`.
+        fps: 1 / median frame interval; the container's nominal rate for a video of one frame.
+    """
+
+    pts: np.ndarray
+    keyframes: np.ndarray
+    time_base: Fraction
+    width: int
+    height: int
+    codec: str
+    fps: float
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @cached_property
+    def timestamps(self) -> np.ndarray:
+        """(T,) float64 seconds from the first frame, by the container's clock."""
+        return (self.pts - self.pts[0]) * (self.time_base.numerator / self.time_base.denominator)
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Counter-clockwise quarter turns that bring a decoded frame into the position it is shown in."""
+    return round(frame.rotation / 90) % 4
+
+
+def index_video(path: Path | str) -> VideoIndex:
+    """Decode a video once and index its frames.
+
+    Raises:
+        BadInput: `missing_file`, `unreadable_video` (not a video that FFmpeg knows), `no_video_stream`,
+            `unsupported_codec`, `truncated_video` (the file ends before what its header promises),
+            `corrupt_frames` (bytes are there, but frames do not decode or decode damaged), `zero_frames`,
+            `bad_timestamps` (frames without a time stamp, or several at the same time),
+            `changing_resolution`.
+    """
+    path = Path(path)
+    with open_container(path) as container:
+        scan = _Scan(container, video_stream(container, path))
+        scan.run()
+        scan.check(path)
+        return scan.index()
+
+
+class _Scan:
+    """One pass over all packets and frames, and what was seen on the way."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self.container = container
+        self.stream = stream
+        self.expected = promised_frames(container, stream)
+        self.packets = 0
+        self.cut_packets = 0
+        self.key_pts: set[int] = set()
+        self.pts: list[int | None] = []
+        self.damaged = 0
+        self.sizes: set[tuple[int, int]] = set()
+
+    def run(self) -> None:
+        try:
+            for packet in self.container.demux(self.stream):
+                if packet.size:
+                    self.packets += not packet.is_discard
+                    self.cut_packets += packet.is_corrupt
+                    if packet.is_keyframe and packet.pts is not None:
+                        self.key_pts.add(packet.pts)
+                try:
+                    for frame in packet.decode():
+                        self._see(frame)
+                except av.FFmpegError:
+                    self.damaged += 1
+        except av.FFmpegError:
+            self.cut_packets += 1  # the demuxer itself met the end of the file inside a packet
+
+    def _see(self, frame: VideoFrame) -> None:
+        self.pts.append(frame.pts)
+        self.damaged += frame.is_corrupt
+        turned = quarter_turns(frame) % 2
+        self.sizes.add((frame.height, frame.width) if turned else (frame.width, frame.height))
+
+    def check(self, path: Path) -> None:
+        name, found = path.name, len(self.pts)
+        if self.cut_packets or (self.expected is not None and self.packets < self.expected):
+            promised = "" if self.expected is None else f" of the {self.expected} its header promises"
+            raise BadInput("truncated_video", f"{name} ends early: {found} frames decode{promised}.")
+        if not found and not self.packets:
+            raise BadInput("zero_frames", f"{name} has a video stream without any frame.")
+        if self.damaged or found < self.packets:
+            raise BadInput(
+                "corrupt_frames",
+                f"{name} has {self.packets} frames, of which {max(self.damaged, self.packets - found)} are "
+                "damaged or do not decode.",
+            )
+        if len(self.sizes) > 1:
+            raise BadInput("changing_resolution", f"{name} changes its size: {sorted(self.sizes)}.")
+        if None in self.pts or np.any(np.diff(np.array(self.pts, np.int64)) <= 0):
+            raise BadInput(
+                "bad_timestamps",
+                f"{name} has frames without a time stamp or several with the same; "
+                "remux it (ffmpeg -i in -c copy out.mp4).",
+            )
+        self._check_duration(name)
+
+    def _check_duration(self, name: str) -> None:
+        """Only for containers that count no frames: does the last frame reach the promised end?"""
+        seconds = promised_seconds(self.container) if self.expected is None else None
+        if seconds is None or self.stream.time_base is None:
+            return
+        times = np.array(self.pts, np.float64) * float(self.stream.time_base)
+        shown = times[-1] - times[0] + (np.median(np.diff(times)) if len(times) > 1 else 0)
+        if shown < seconds - MAX_MISSING_SECONDS:
+            raise BadInput(
+                "truncated_video",
+                f"{name} ends early: {len(times)} frames decode, {shown:.2f} s of the {seconds:.2f} s its "
+                f"header promises (about {round(len(times) * seconds / max(shown, 1e-9))} frames).",
+            )
+
+    def index(self) -> VideoIndex:
+        pts = np.array(self.pts, np.int64)
+        ((width, height),) = self.sizes
+        assert self.stream.time_base is not None
+        if len(pts) > 1:
+            fps = 1 / (float(np.median(np.diff(pts))) * float(self.stream.time_base))
+        else:
+            fps = float(self.stream.average_rate or 0)
+        return VideoIndex(
+            pts=pts,
+            keyframes=np.flatnonzero(np.isin(pts, list(self.key_pts))),
+            time_base=self.stream.time_base,
+            width=width,
+            height=height,
+            codec=self.stream.codec_context.codec.canonical_name,
+            fps=fps,
+        )

@@ -1,0 +1,148 @@
+"""Exact frames by PyAV: seek to the key frame before, decode forward, recognize the frame by its pts.
+
+A seek never says where it landed; some land too late (key frames closer together than the reordering depth,
+containers without a table). The frames that come out carry their pts, so that a late landing is seen and the
+seek repeated from one key frame earlier, and at last from the start of the file. No frame is ever counted.
+
+*Convention*: RGB, uint8, rotated as the container says; pixel (x, y) is `frame[y, x]`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+
+from data_schemas.errors import BadInput
+from pipelines.video.container import open_container, video_stream
+from pipelines.video.index import VideoIndex, index_video, quarter_turns
+
+SEEK_GAP = 4
+"""Decoding up to this many unwanted frames is cheaper than a seek."""
+
+TIME_TOLERANCE = 1e-6
+"""Seconds: a time computed as i / fps means frame i although rounding may put it just before."""
+
+
+class PyAVReader:
+    """Random access to the frames of one video; see `pipelines.video.reader.VideoReader`."""
+
+    def __init__(self, path: Path, index: VideoIndex | None) -> None:
+        self.index = index or index_video(path)
+        self._path = path
+        self._container: InputContainer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def width(self) -> int:
+        return self.index.width
+
+    @property
+    def height(self) -> int:
+        return self.index.height
+
+    @property
+    def fps(self) -> float:
+        return self.index.fps
+
+    @property
+    def timestamps(self) -> np.ndarray:
+        return self.index.timestamps
+
+    def frames(self, indices: Iterable[int]) -> np.ndarray:
+        wanted = np.asarray(list(indices), dtype=np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"frames {wanted.min()}..{wanted.max()} of a video of {len(self)} frames")
+        out = np.empty((len(wanted), self.height, self.width, 3), np.uint8)
+        order = np.argsort(wanted, kind="stable")
+        unique, starts = np.unique(wanted[order], return_index=True)
+        places = dict(zip(unique.tolist(), np.split(order, starts[1:]), strict=True))
+        for run in self._runs(unique):
+            for i, frame in self._decode_from(int(run[0])):
+                if i in places:
+                    out[places[i]] = self._rgb(frame)
+                if i == run[-1]:
+                    break
+        return out
+
+    def at(self, times: Iterable[float]) -> np.ndarray:
+        seconds = np.asarray(list(times), dtype=np.float64)
+        if not np.isfinite(seconds).all():
+            raise ValueError("times to read frames at must be finite")
+        shown = np.searchsorted(self.timestamps, seconds + TIME_TOLERANCE, side="right") - 1
+        return self.frames(np.maximum(shown, 0))
+
+    def iter_frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        stop = len(self) if stop is None else min(stop, len(self))
+        if start >= stop:
+            return
+        # A container of its own: `frames` may be called while the iteration is under way.
+        with PyAVReader(self._path, self.index) as own:
+            for i, frame in own._decode_from(start):
+                yield self._rgb(frame)
+                if i + 1 >= stop:
+                    return
+
+    def _runs(self, unique: np.ndarray) -> Sequence[np.ndarray]:
+        """Split sorted frame indices where a seek saves decoding: at key frames more than SEEK_GAP ahead."""
+        if not unique.size:
+            return []
+        group = np.searchsorted(self.index.keyframes, unique, side="right") - 1
+        key = np.concatenate([[0], self.index.keyframes])[group + 1]
+        return np.split(unique, np.flatnonzero(key[1:] - unique[:-1] > SEEK_GAP) + 1)
+
+    def _decode_from(self, first: int) -> Iterator[tuple[int, VideoFrame]]:
+        """All frames from display index `first` on, with their indices."""
+        pts = self.index.pts
+        keys = self.index.keyframes[self.index.keyframes <= first][-2:][::-1]
+        for key in [*keys, None]:
+            frames = self._decode(None if key is None else int(pts[key]))
+            frame = next(frames, None)
+            if key is None or (frame is not None and frame.pts <= pts[keys[0]]):
+                break
+        i = first
+        while frame is not None and i < len(self) and frame.pts <= pts[i]:
+            if frame.pts == pts[i]:
+                yield i, frame
+                i += 1
+            frame = next(frames, None)
+        if i < len(self):
+            raise BadInput(
+                "video_changed",
+                f"{self._path.name} does not give frame {i} of the {len(self)} it was indexed with: "
+                "it was replaced or damaged since, ingest it anew.",
+            )
+
+    def _decode(self, target: int | None) -> Iterator[VideoFrame]:
+        """Decode from the key frame at time stamp `target`, or from the start of the file for None."""
+        if target is None or self._container is None:
+            self.close()
+            self._container = open_container(self._path)
+        stream = video_stream(self._container, self._path)
+        if target is not None:
+            self._container.seek(target, stream=stream)
+        for packet in self._container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                continue  # depends on what lies before the key frame; a wanted frame would be missed above
+
+    @staticmethod
+    def _rgb(frame: VideoFrame) -> np.ndarray:
+        return np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns(frame))
