@@ -1,0 +1,107 @@
+"""The report's plots, as SVG text: they stay sharp and small inside the page."""
+
+import io
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from data_schemas.cues import WristTrack
+from data_schemas.pairs import Alignment
+from pipelines.quality.report.palette import GRID, HUMAN, INK, MUTED, OBJECT, ROBOT, use_report_style
+
+
+def alignment_plot(alignment: Alignment, human: WristTrack | None, robot: WristTrack | None) -> str:
+    """DTW path, and both wrist tracks' height on the robot's time line after the alignment."""
+    use_report_style()
+    figure = Figure(figsize=(7.6, 2.1))
+    left, right = figure.subplots(1, 2, width_ratios=[1, 2.3])
+    path = alignment.path
+    left.plot([0, path[:, 0].max()], [0, path[:, 1].max()], color=MUTED, lw=0.8, ls=(0, (3, 3)))
+    left.plot(path[:, 0], path[:, 1], color=INK, lw=1.6)
+    left.set(xlabel="robot frame", ylabel="human frame", title=f"DTW path ({alignment.cue})")
+    if human is not None and robot is not None:
+        time = np.arange(len(alignment.human_index))
+        for track, index, colour, name in (
+            (robot, time, ROBOT, "robot"),
+            (human, alignment.human_index, HUMAN, "human, aligned"),
+        ):
+            height = _standardized(np.where(track.visible, track.points[:, 1], np.nan))[index]
+            right.plot(time, -height, color=colour, lw=1.5, label=name)
+        right.legend(loc="lower left", bbox_to_anchor=(0.45, 1.0), ncols=2, handlelength=1.2, borderpad=0)
+    right.set(xlabel="robot frame", ylabel="height in image", title="wrist / end effector", yticks=[])
+    return _svg(figure)
+
+
+def cost_histogram(accepted: Sequence[float], rejected: Sequence[float], limit: float | None) -> str:
+    """Alignment cost of the pairs, with the verdict's limit."""
+    use_report_style()
+    figure = Figure(figsize=(3.8, 2.3))
+    axes = figure.subplots()
+    values = np.asarray([*accepted, *rejected, limit or 0.0])
+    bins = np.linspace(0, max(float(values.max()), 1e-3) * 1.05, 22).tolist()
+    axes.hist([accepted, rejected], bins=bins, stacked=True, color=[OBJECT, "#c9ced6"], label=["accepted", "rejected"])
+    if limit is not None:
+        axes.axvline(limit, color=INK, lw=1, ls=(0, (3, 3)))
+        axes.text(limit, axes.get_ylim()[1], " limit", va="top", ha="left", fontsize=8.5)
+    axes.set(title="Alignment cost", xlabel="mean distance along the path", ylabel="pairs")
+    axes.legend(loc="upper right")
+    return _svg(figure)
+
+
+def share_histogram(title: str, shares: Mapping[str, Sequence[float]]) -> str:
+    """Share of frames per clip in which a cue is visible, by embodiment."""
+    use_report_style()
+    figure = Figure(figsize=(3.8, 2.3))
+    axes = figure.subplots()
+    names = [name for name in shares if len(shares[name])]
+    colours = {"human": HUMAN, "robot": ROBOT}
+    if names:
+        axes.hist(
+            [np.asarray(shares[n]) for n in names],
+            bins=np.linspace(0, 1, 21).tolist(),
+            color=[colours[n] for n in names],
+            label=names,
+        )
+        axes.legend(loc="upper left")
+    axes.set(title=title, xlabel="share of frames", ylabel="clips", xlim=(0, 1))
+    return _svg(figure)
+
+
+def training_curves(steps: Sequence[int], curves: Mapping[str, Sequence[float]], columns: int = 4) -> str:
+    """One small panel per logged quantity: raw values faint, running mean strong."""
+    use_report_style()
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(2.6 * columns, 1.85 * rows), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for panel, (name, values) in zip(panels, curves.items(), strict=False):
+        series = np.asarray(values, float)
+        panel.plot(steps, series, color=GRID, lw=1)
+        panel.plot(steps, _running_mean(series, max(1, len(series) // 20)), color=ROBOT, lw=1.6)
+        panel.set_title(name.replace("_", " "))
+        panel.tick_params(labelsize=8)
+    for panel in panels[len(curves) :]:
+        panel.set_visible(False)
+    return _svg(figure)
+
+
+def _standardized(values: np.ndarray) -> np.ndarray:
+    spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
+    return (values - np.nanmean(values)) / spread if spread > 0 else values * 0.0
+
+
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    padded = np.pad(values, (width - 1, 0), mode="edge")
+    return np.convolve(padded, np.ones(width) / width, mode="valid")
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    # Ids are made unique per figure, since all figures share one page.
+    mark = f"f{zlib.crc32(svg.encode()):08x}_"
+    svg = re.sub(r'(id="|href="#|url\(#)', lambda m: m.group(1) + mark, svg[svg.index("<svg") :])
+    return re.sub(r'<svg ([^>]*?)width="[^"]+" height="[^"]+"', r"<svg \1", svg, count=1)
