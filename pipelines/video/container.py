@@ -10,17 +10,20 @@ from av.video.stream import VideoStream
 from data_schemas.errors import BadInput
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a file for reading; the caller closes it.
+def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
+    """Open a file and its first video stream; the caller closes the container.
+
+    The stream decodes on one thread: a worker is one core, more workers scale the decoding, and damage is
+    reported with the frame it belongs to.
 
     Raises:
         BadInput: `missing_file`, `truncated_video` (an MP4 or QuickTime file cut before its table of
-            frames), `unreadable_video`.
+            frames), `unreadable_video`, `no_video_stream`, `unsupported_codec`.
     """
     if not path.is_file():
         raise BadInput("missing_file", f"{path.name} is not there.")
     try:
-        return av.open(str(path))
+        container = av.open(str(path))
     except (av.FFmpegError, OSError) as error:
         missing = _missing_bytes(path)
         if missing:
@@ -28,23 +31,14 @@ def open_container(path: Path) -> InputContainer:
         raise BadInput(
             "unreadable_video", f"{path.name} is no video that FFmpeg can open ({type(error).__name__})."
         ) from error
-
-
-def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """First video stream, set to decode on one thread.
-
-    One worker is one core: workers scale the decoding, and a frame's damage is reported with that frame.
-
-    Raises:
-        BadInput: `no_video_stream`, `unsupported_codec`.
-    """
-    if not container.streams.video:
-        raise BadInput("no_video_stream", f"{path.name} has no video stream.")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise BadInput("unsupported_codec", f"{path.name} uses a codec without decoder in this FFmpeg build.")
+    stream = container.streams.best("video")  # which is never a cover picture
+    if stream is None or stream.codec_context is None:
+        container.close()
+        if stream is None:
+            raise BadInput("no_video_stream", f"{path.name} has no video stream.")
+        raise BadInput("unsupported_codec", f"{path.name} uses a codec that this FFmpeg cannot decode.")
     stream.codec_context.thread_count = 1
-    return stream
+    return container, stream
 
 
 def promised_frames(container: InputContainer, stream: VideoStream) -> int | None:

@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from data_schemas.errors import BadInput
-from pipelines.video.container import open_container, promised_frames, promised_seconds, video_stream
+from pipelines.video.container import open_stream, promised_frames, promised_seconds
 
 MAX_MISSING_SECONDS = 0.5
 """Containers without a frame count promise a duration only, rounded and padded by their writers."""
@@ -74,8 +74,9 @@ def index_video(path: Path | str) -> VideoIndex:
             `changing_resolution`.
     """
     path = Path(path)
-    with open_container(path) as container:
-        scan = _Scan(container, video_stream(container, path))
+    container, stream = open_stream(path)
+    with container:
+        scan = _Scan(container, stream)
         scan.run()
         scan.check(path)
         return scan.index()

@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from data_schemas.errors import BadInput
-from pipelines.video.container import open_container, video_stream
+from pipelines.video.container import open_stream
 from pipelines.video.index import VideoIndex, index_video, quarter_turns
 
 SEEK_GAP = 4
@@ -133,11 +133,10 @@ class PyAVReader:
         """Decode from the key frame at time stamp `target`, or from the start of the file for None."""
         if target is None or self._container is None:
             self.close()
-            self._container = open_container(self._path)
-        stream = video_stream(self._container, self._path)
+            self._container, self._stream = open_stream(self._path)
         if target is not None:
-            self._container.seek(target, stream=stream)
-        for packet in self._container.demux(stream):
+            self._container.seek(target, stream=self._stream)
+        for packet in self._container.demux(self._stream):
             try:
                 yield from packet.decode()
             except av.FFmpegError:

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_schemas.errors import UserError
 from pipelines.inputs import VideoInput
-from pipelines.video.container import open_container, video_stream
+from pipelines.video.container import open_stream
 from pipelines.video.index import VideoIndex
 from pipelines.video.pyav_reader import PyAVReader
 
@@ -103,8 +103,9 @@ def open_demonstration(video: VideoInput, backend: str = "pyav") -> VideoReader:
     clock is `video.demonstration.timestamps`.
     """
     row = video.demonstration
-    with open_container(video.video_path) as container:
-        time_base = video_stream(container, video.video_path).time_base
+    container, stream = open_stream(video.video_path)
+    with container:
+        time_base = stream.time_base
     assert time_base is not None
     index = VideoIndex(row.pts, row.keyframes, time_base, row.width, row.height, row.codec, row.fps)
     return open_video(video.video_path, index, backend)
