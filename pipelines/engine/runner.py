@@ -1,0 +1,111 @@
+"""Runs one stage over items: plans what is left to do, has it done, commits as it goes.
+
+An item is left to do if it has no row under the stage's key and the ledger does not say that it was filtered
+or is broken for good. A kill at any moment loses the micro-batch that was not yet committed and nothing else.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from data_schemas.ledger import LedgerEntry
+from pipelines.engine import ledger
+from pipelines.engine.commits import CommitEvery, MicroBatches
+from pipelines.engine.executors import Executor
+from pipelines.engine.lake import Lake
+from pipelines.engine.stage import Item, Stage
+from pipelines.engine.summary import StageFailed, StageSummary
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the number of items finished in this run and of those that this run has to do."""
+
+
+def run_stage(
+    stage: Stage,
+    items: Sequence[Item],
+    lake: Lake,
+    executor: Executor,
+    upstream: Sequence[str] = (),
+    *,
+    max_failed_fraction: float = 1.0,
+    progress: Progress | None = None,
+    commit_every: CommitEvery | None = None,
+    run_id: str | None = None,
+) -> StageSummary:
+    """Bring the stage's table up to date with the items.
+
+    Args:
+        items: an id that comes twice is processed once.
+        upstream: keys of the stages whose rows the items were made from.
+        max_failed_fraction: of all items; earlier failures that still stand count.
+        run_id: joins the ledger entries of all stages of one run; a new one by default.
+
+    Raises:
+        StageFailed: after everything else was committed.
+        Exception: whatever the stage's `setup` raises.
+    """
+    start = time.monotonic()
+    key = stage.key(upstream)
+    by_id: dict[str, Item] = {}
+    for item in items:
+        by_id.setdefault(item.item_id, item)
+
+    have_row = lake.ids(stage.row, key) & by_id.keys()
+    setbacks = {
+        item_id: entry
+        for item_id, entry in ledger.setbacks(lake, key).items()
+        if item_id in by_id and item_id not in have_row
+    }
+    decided = have_row | {item_id for item_id, entry in setbacks.items() if not entry.retryable}
+    todo = [item for item_id, item in by_id.items() if item_id not in decided]
+
+    batches = MicroBatches(
+        lake=lake,
+        stage=stage,
+        key=key,
+        run_id=run_id or uuid.uuid4().hex,
+        commit_every=commit_every or CommitEvery(),
+        setbacks=setbacks,
+    )
+    batches.record_lost(by_id[item_id] for item_id in sorted(have_row - ledger.done_ids(lake, key)))
+    if todo:
+        _process(stage, todo, executor, batches, progress)
+
+    summary = StageSummary(
+        stage=stage.name,
+        key=key,
+        total=len(by_id),
+        processed=len(todo),
+        already_done=len(have_row),
+        done=batches.num_done,
+        filtered=batches.reasons("filtered"),
+        failed=batches.reasons("failed"),
+        seconds=time.monotonic() - start,
+        failures=_failures(setbacks),
+    )
+    logger.info("%s", summary)
+    if len(summary.failures) > max_failed_fraction * summary.total:
+        raise StageFailed(summary, max_failed_fraction)
+    return summary
+
+
+def _process(
+    stage: Stage, todo: Sequence[Item], executor: Executor, batches: MicroBatches, progress: Progress | None
+) -> None:
+    report = progress or (lambda finished, total: None)
+    report(0, len(todo))
+    with closing(executor.run(stage, todo)) as results:
+        try:
+            for finished, (item, outcome, stats) in enumerate(results, start=1):
+                batches.add(item, outcome, stats)
+                report(finished, len(todo))
+        finally:
+            batches.commit()
+
+
+def _failures(setbacks: dict[str, LedgerEntry]) -> list[LedgerEntry]:
+    return sorted((e for e in setbacks.values() if e.outcome == "failed"), key=lambda e: e.label)

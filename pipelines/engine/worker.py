@@ -1,0 +1,81 @@
+"""What happens to a batch inside a worker, in process or on a Ray actor: outcomes, time and memory.
+
+A batch that raises is repeated item by item, so that the blame falls on the item that earned it.
+"""
+
+import os
+import resource
+import socket
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_schemas.errors import BadInput
+from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage
+
+MAX_TRACEBACK = 4000
+"""Characters of a traceback that the ledger keeps: its end, where the error is."""
+
+
+@dataclass(frozen=True)
+class WorkerStats:
+    """What an item cost. Items of one batch share its time evenly."""
+
+    worker: str
+    """`host:pid`."""
+    seconds: float
+    peak_memory_mb: float
+    """Highest resident memory of the worker while it held the batch."""
+
+
+def process_batch(stage: Stage, items: Sequence[Item]) -> list[tuple[Outcome, WorkerStats]]:
+    """One outcome per item, in order; never raises for what the stage does."""
+    _reset_peak_memory()
+    start = time.perf_counter()
+    try:
+        outcomes = _checked(stage, stage.process([item.payload for item in items]), len(items))
+    except Exception as error:
+        if len(items) > 1:
+            return [result for item in items for result in process_batch(stage, [item])]
+        outcomes = [failure(error)]
+    seconds = (time.perf_counter() - start) / len(items)
+    stats = WorkerStats(f"{socket.gethostname()}:{os.getpid()}", seconds, _peak_memory_mb())
+    return [(outcome, stats) for outcome in outcomes]
+
+
+def failure(error: Exception) -> Failed:
+    """A named reason for broken input, the traceback for everything else."""
+    if isinstance(error, BadInput):
+        return Failed(error.reason, error.detail)
+    text = "".join(traceback.format_exception(error))
+    return Failed("exception", text[-MAX_TRACEBACK:], retryable=True)
+
+
+def _checked(stage: Stage, outcomes: list[Outcome], expected: int) -> list[Outcome]:
+    if len(outcomes) != expected:
+        raise RuntimeError(f"{stage.name} returned {len(outcomes)} outcomes for a batch of {expected}")
+    for outcome in outcomes:
+        if isinstance(outcome, Done) and not isinstance(outcome.row, stage.row):
+            raise TypeError(
+                f"{stage.name} returned a {type(outcome.row).__name__}, not a {stage.row.__name__}"
+            )
+    return outcomes
+
+
+def _reset_peak_memory() -> None:
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # not Linux: the peak is then that of the worker's whole life
+
+
+def _peak_memory_mb() -> float:
+    try:
+        with open("/proc/self/status") as file:
+            kilobytes: Any = next(line.split()[1] for line in file if line.startswith("VmHWM"))
+    except OSError:
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(kilobytes) / 1024

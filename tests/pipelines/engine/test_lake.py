@@ -1,0 +1,72 @@
+"""The lake against plain dictionaries, and through the files that it writes."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from data_schemas.errors import UserError
+from pipelines.engine.lake import Lake
+from tests.pipelines.engine.toy import Power, power_row
+
+
+def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    rows = {f"id{v}": power_row(v, 2) for v in range(7)}
+    lake.append(Power, "k1", list(rows.items())[:3])
+    lake.append(Power, "k1", list(rows.items())[3:])
+    back = lake.read(Power, "k1")
+    assert list(back) == sorted(rows)
+    for item_id, row in rows.items():
+        assert back[item_id].to_record().keys() == row.to_record().keys()
+        assert back[item_id].lower.shape == row.lower.shape
+        assert back[item_id].lower.dtype == np.float32
+        np.testing.assert_array_equal(back[item_id].lower, row.lower)
+        for name in ("value", "power", "note", "tags", "numbers"):
+            assert getattr(back[item_id], name) == getattr(row, name)
+
+
+def test_keys_are_apart(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append(Power, "k1", [("a", power_row(1, 2)), ("b", power_row(2, 2))])
+    lake.append(Power, "k2", [("a", power_row(1, 3))])
+    assert lake.ids(Power, "k1") == {"a", "b"}
+    assert lake.ids(Power, "k2") == {"a"}
+    assert lake.read(Power, "k1", ["b", "zzz"]).keys() == {"b"}
+    assert lake.table(Power).num_rows == 3
+
+
+def test_an_empty_lake_reads_empty(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "none")
+    assert lake.ids(Power, "k") == set()
+    assert lake.read(Power, "k") == {}
+    lake.append(Power, "k", [])
+    assert not (tmp_path / "none").exists()
+
+
+def test_ids_read_only_the_files_of_their_key(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append(Power, "k1", [("a", power_row(1, 2))])
+    lake.append(Power, "k2", [("b", power_row(2, 2))])
+    for file in (tmp_path / "powers" / "stage_key=k1").glob("*.parquet"):
+        file.write_bytes(b"not parquet")
+    assert lake.ids(Power, "k2") == {"b"}
+    with pytest.raises(Exception, match=r"(?i)parquet"):
+        lake.ids(Power, "k1")
+
+
+def test_any_delta_reader_sees_the_table(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append(Power, "k1", [("a", power_row(5, 2))])
+    delta = DeltaTable(tmp_path / "powers")
+    assert delta.metadata().partition_columns == ["stage_key"]
+    (file,) = (tmp_path / "powers").rglob("*.parquet")
+    assert pq.ParquetFile(file).read().to_pylist()[0]["power"] == 25
+
+
+def test_a_file_as_root_is_a_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        Lake(tmp_path / "file")

@@ -1,0 +1,145 @@
+"""Planning, outcomes, retries and the ledger, on the local executor."""
+
+from pathlib import Path
+
+import pytest
+
+from data_schemas.errors import UserError
+from data_schemas.ledger import LedgerEntry
+from pipelines.engine import ledger
+from pipelines.engine.commits import CommitEvery
+from pipelines.engine.executors import LocalExecutor
+from pipelines.engine.lake import Lake
+from pipelines.engine.runner import run_stage
+from pipelines.engine.summary import StageFailed
+from tests.pipelines.engine.toy import Power, PowerConfig, PowerStage, numbers
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def run(lake: Lake, config: PowerConfig, values: range, batch_size: int = 1, **options):
+    return run_stage(PowerStage(config, batch_size), numbers(*values), lake, LocalExecutor(), **options)
+
+
+def test_a_second_run_does_nothing(lake: Lake) -> None:
+    first = run(lake, PowerConfig(), range(10))
+    assert (first.total, first.processed, first.done, first.already_done) == (10, 10, 10, 0)
+    commits = len(list(Path(lake.root).rglob("_delta_log/*.json")))
+    second = run(lake, PowerConfig(), range(10))
+    assert (second.total, second.processed, second.done, second.already_done) == (10, 0, 0, 10)
+    assert "nothing to do" in str(second)
+    assert len(list(Path(lake.root).rglob("_delta_log/*.json"))) == commits
+
+
+def test_only_new_items_and_changed_configurations_are_processed(lake: Lake) -> None:
+    run(lake, PowerConfig(), range(10))
+    grown = run(lake, PowerConfig(), range(12))
+    assert (grown.processed, grown.already_done) == (2, 10)
+    cubed = run(lake, PowerConfig(exponent=3), range(12))
+    assert cubed.processed == 12
+    assert {r.power for r in lake.read(Power, cubed.key).values()} == {v**3 for v in range(12)}
+    assert {r.power for r in lake.read(Power, grown.key).values()} == {v**2 for v in range(12)}
+    assert run(lake, PowerConfig(), range(12), upstream=["other"]).processed == 12
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_a_bad_item_takes_no_other_down(lake: Lake, batch_size: int) -> None:
+    config = PowerConfig(fail_every=5, raise_every=7, filter_every=3)
+    summary = run(lake, config, range(1, 21), batch_size)
+    values = set(range(1, 21))
+    broken, raising = {v for v in values if v % 5 == 0}, {7, 14}
+    filtered = {v for v in values if v % 3 == 0} - broken
+    assert {r.value for r in lake.read(Power, summary.key).values()} == values - broken - raising - filtered
+    assert summary.failed == {"odd_one_out": len(broken), "exception": len(raising)}
+    assert summary.filtered == {"too_round": len(filtered)}
+    assert summary.total == summary.done + sum(summary.failed.values()) + sum(summary.filtered.values())
+    by_label = {entry.label: entry for entry in summary.failures}
+    assert by_label["number 5"].detail == "5 is a multiple of 5"
+    assert "cannot do 7" in by_label["number 7"].detail
+    assert "Traceback" in by_label["number 7"].detail
+
+
+def test_only_what_may_succeed_is_tried_again(lake: Lake) -> None:
+    config = PowerConfig(fail_every=5, raise_every=7, filter_every=3)
+    run(lake, config, range(1, 21))
+    again = run(lake, config, range(1, 21))
+    assert again.processed == 2
+    assert again.failed == {"odd_one_out": 4, "exception": 2}
+    assert {e.label: e.attempt for e in again.failures}["number 7"] == 2
+    assert {e.label: e.attempt for e in again.failures}["number 5"] == 1
+
+
+def test_an_id_that_comes_twice_is_processed_once(lake: Lake) -> None:
+    items = numbers(1, 2, 2, 1, 3)
+    summary = run_stage(PowerStage(PowerConfig()), items, lake, LocalExecutor())
+    assert (summary.total, summary.done) == (3, 3)
+    assert lake.table(Power).num_rows == 3
+
+
+def test_too_many_failures_end_the_run_after_the_commit(lake: Lake) -> None:
+    config = PowerConfig(fail_every=2)
+    with pytest.raises(
+        StageFailed, match=r"power failed on 5 of 10 items \(odd_one_out 5\).*number 0"
+    ) as caught:
+        run(lake, config, range(10), max_failed_fraction=0.4)
+    assert "\n" not in str(caught.value)
+    assert lake.ids(Power, caught.value.summary.key) == {f"id{v:05d}" for v in range(1, 10, 2)}
+    with pytest.raises(StageFailed):
+        run(lake, config, range(10), max_failed_fraction=0.4)
+    assert run(lake, config, range(10), max_failed_fraction=0.5).processed == 0
+
+
+def test_what_setup_raises_blames_no_item(lake: Lake) -> None:
+    with pytest.raises(UserError, match="no weights here"):
+        run(lake, PowerConfig(bad_setup=True), range(3))
+    assert lake.table(LedgerEntry).num_rows == 0
+
+
+def test_rows_whose_ledger_entry_was_lost_are_recorded(lake: Lake) -> None:
+    stage = PowerStage(PowerConfig())
+    summary = run_stage(stage, numbers(1, 2), lake, LocalExecutor())
+    reference = lake.read(Power, summary.key)
+    other = Lake(lake.root + "-other")
+    other.append(Power, summary.key, [("id00001", reference["id00001"])])
+    again = run_stage(stage, numbers(1, 2), other, LocalExecutor())
+    assert (again.already_done, again.done) == (1, 1)
+    assert ledger.done_ids(other, summary.key) == {"id00001", "id00002"}
+
+
+def test_commits_are_few_for_quick_stages_and_bounded_in_time_for_slow_ones() -> None:
+    every = CommitEvery(rows=64, seconds=2.0, max_seconds=10.0)
+    assert not every.is_due(5000, 1.9)
+    assert every.is_due(64, 2.0)
+    assert not every.is_due(63, 9.9)
+    assert every.is_due(1, 10.0)
+    assert not every.is_due(0, 100.0)
+
+
+def test_micro_batches_are_committed_on_the_way(lake: Lake) -> None:
+    seen: list[tuple[int, int, int]] = []
+    stage = PowerStage(PowerConfig())
+    key = stage.key([])
+
+    def progress(finished: int, total: int) -> None:
+        seen.append((finished, total, len(lake.ids(Power, key))))
+
+    options = {"progress": progress, "commit_every": CommitEvery(rows=2, seconds=0.0)}
+    run(lake, PowerConfig(), range(5), **options)
+    assert seen == [(0, 5, 0), (1, 5, 0), (2, 5, 2), (3, 5, 2), (4, 5, 4), (5, 5, 4)]
+
+
+def test_status_counts_the_latest_attempts(lake: Lake) -> None:
+    config = PowerConfig(fail_every=5, raise_every=7, filter_every=3)
+    run(lake, config, range(1, 21))
+    run(lake, config, range(1, 21))
+    cubed = run(lake, PowerConfig(exponent=3), range(4))
+    squared, cubes = ledger.stage_status(lake)
+    assert cubes.stage_key == cubed.key
+    assert (cubes.done, cubes.attempts, cubes.failed) == (4, 4, {})
+    assert (squared.done, squared.filtered, squared.attempts) == (9, {"too_round": 5}, 22)
+    assert squared.failed == {"odd_one_out": 4, "exception": 2}
+    assert squared.to_retry == 2
+    assert [entry.attempt for entry in squared.latest_failures[:2]] == [2, 2]
