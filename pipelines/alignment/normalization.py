@@ -66,7 +66,9 @@ def normalized(values: np.ndarray) -> np.ndarray:
     """Zero mean and unit spread; a sequence that does not move becomes all zeros."""
     centred = values - values.mean(axis=0)
     spread = np.sqrt((centred**2).sum(axis=1).mean())
-    return centred / spread if spread > 1e-9 * max(1.0, float(np.abs(values).max())) else np.zeros_like(values)
+    return (
+        centred / spread if spread > 1e-9 * max(1.0, float(np.abs(values).max())) else np.zeros_like(values)
+    )
 
 
 def motion(values: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -97,7 +99,9 @@ def fit_view(human: np.ndarray, robot: np.ndarray, ridge: float) -> np.ndarray:
 def _bridged(seen: np.ndarray, times: np.ndarray, max_gap: float) -> np.ndarray:
     """Usable frames and those between two usable frames at most `max_gap` seconds apart."""
     short = np.diff(times[seen]) <= max_gap
-    runs = [np.arange(a, b) if bridge else [a] for a, b, bridge in zip(seen[:-1], seen[1:], short, strict=True)]
+    runs = [
+        np.arange(a, b) if bridge else [a] for a, b, bridge in zip(seen[:-1], seen[1:], short, strict=True)
+    ]
     return np.concatenate([*runs, seen[-1:]]).astype(np.int64)
 
 

@@ -1,0 +1,87 @@
+"""What of a demonstration can be aligned: its wrist, the object that it moves, or what its frames look like."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from pipelines.alignment.features import FrameDescriptor
+from pipelines.alignment.normalization import usable_frames
+from pipelines.inputs import Annotated
+from pipelines.video import open_demonstration
+
+MIN_VISIBLE_KEYPOINTS = 0.25
+"""Share of the object's keypoints that must be seen for its position to count."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One cue of one clip.
+
+    values: (T, D); NaN where there is none. D = 2, pixels, for tracks.
+    usable: (T,) bool.
+    extent: how far it ranges as a share of the image's diagonal; 1 for frame descriptions.
+    """
+
+    values: np.ndarray
+    usable: np.ndarray
+    extent: float
+
+    @property
+    def usable_fraction(self) -> float:
+        return float(self.usable.mean())
+
+
+def wrist_signal(side: Annotated) -> Signal | None:
+    """Wrist of a human, end effector of a robot."""
+    if side.wrist is None:
+        return None
+    usable = usable_frames(side.wrist.points, side.wrist.visible)
+    return Signal(side.wrist.points, usable, _extent(side, side.wrist.points[usable]))
+
+
+def object_signal(side: Annotated) -> Signal | None:
+    """Position of the object: median over the visible keypoints of how far each has gone from where it began.
+
+    The median of displacements stays put when some keypoints become hidden, where their mean position would
+    jump.
+    """
+    track = side.objects
+    if track is None or track.num_keypoints == 0:
+        return None
+    start = track.points[track.box_frame]
+    known = np.isfinite(track.points).all(axis=2) & np.isfinite(start).all(axis=1)
+    seen = track.visible & known
+    usable = seen.mean(axis=1) >= MIN_VISIBLE_KEYPOINTS
+    points = np.full((len(seen), 2), np.nan)
+    if usable.any():
+        gone = np.where(seen[..., None], track.points - start, np.nan)
+        points[usable] = np.nanmedian(gone[usable], axis=1) + np.nanmean(start, axis=0)
+    return Signal(points, usable, _extent(side, points[usable]))
+
+
+def feature_signal(side: Annotated, descriptor: FrameDescriptor) -> Signal:
+    """Description of every frame of the video.
+
+    Raises:
+        BadInput: the video cannot be read.
+    """
+    with open_demonstration(side) as video:
+        values, usable = descriptor.describe(video.iter_frames())
+    return Signal(values, usable, 1.0)
+
+
+def extent(points: np.ndarray, width: int, height: int) -> float:
+    """How far a track (N, 2) in pixels ranges, as a share of the image's diagonal; 0 for an empty one.
+
+    A running median over five frames takes out single wrong detections; a motion of half a second stays, however
+    long the clip.
+    """
+    if len(points) == 0:
+        return 0.0
+    steady = median_filter(points, size=(5, 1), mode="nearest")
+    return float(np.hypot(*np.ptp(steady, axis=0)) / np.hypot(width, height))
+
+
+def _extent(side: Annotated, points: np.ndarray) -> float:
+    return extent(points, side.demonstration.width, side.demonstration.height)

@@ -1,0 +1,115 @@
+"""Stage `alignments`: frame correspondence of a pair, by the best cue that both sides have.
+
+Cues are tried in the order of the configuration: the wrist against the end effector (paper A.1), then the
+object's track, then descriptions of the frames. A cue is usable where both sides saw it in enough frames and it
+moved; the row records which one was used.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from data_schemas.pairs import Alignment
+from pipelines.alignment.cues import Signal, feature_signal, object_signal, wrist_signal
+from pipelines.alignment.features import ForegroundProfile
+from pipelines.alignment.normalization import Track, prepare_track
+from pipelines.alignment.tracks import WarpConfig, align_tracks
+from pipelines.engine.stage import Done, Filtered, Outcome, Stage, StageConfig
+from pipelines.inputs import Annotated, PairInput
+
+Cue = Literal["wrist", "object", "features"]
+
+
+class AlignConfig(StageConfig):
+    """Defaults: sweep of `benchmarks/alignment`."""
+
+    cues: tuple[Cue, ...] = ("wrist", "object", "features")
+    """Tried in this order."""
+    min_usable_fraction: float = Field(default=0.4, ge=0, le=1)
+    """Share of frames in which each side must see the cue."""
+    min_extent: float = Field(default=0.03, ge=0)
+    """How far a track must range, as a share of the image's diagonal: what stays put aligns nothing."""
+    max_gap: float = Field(default=0.5, ge=0)
+    """Seconds without the cue that are bridged; frames in longer gaps get their partner by interpolation."""
+    smoothing: float = Field(default=0.1, ge=0)
+    """Standard deviation of the Gaussian on the cue, seconds."""
+    warp: WarpConfig = WarpConfig()
+
+
+class AlignStage(Stage[PairInput]):
+    """Aligns both halves of a pair; `no_common_cue` where nothing is usable on both sides."""
+
+    name: ClassVar[str] = "alignments"
+    version: ClassVar[int] = 1
+    row: ClassVar[type[Alignment]] = Alignment
+    config: AlignConfig
+
+    def __init__(self, config: AlignConfig | None = None) -> None:
+        super().__init__(config or AlignConfig())
+        self.descriptor = ForegroundProfile()
+
+    @property
+    def models(self) -> Sequence[str]:
+        return (self.descriptor.name,) if "features" in self.config.cues else ()
+
+    def process(self, batch: Sequence[PairInput]) -> list[Outcome]:
+        return [self._process_pair(pair) for pair in batch]
+
+    def _process_pair(self, pair: PairInput) -> Outcome:
+        problems = []
+        for cue in self.config.cues:
+            robot, human = self._signal(pair.robot, cue), self._signal(pair.human, cue)
+            if isinstance(robot, Signal) and isinstance(human, Signal):
+                return Done(self._align(pair, cue, robot, human))
+            problems += [
+                f"{cue} of the {side} {problem}"
+                for side, problem in (("robot", robot), ("human", human))
+                if isinstance(problem, str)
+            ]
+        return Filtered("no_common_cue", "; ".join(problems))
+
+    def _signal(self, side: Annotated, cue: Cue) -> Signal | str:
+        """The cue of one side, or what is wrong with it."""
+        match cue:
+            case "wrist":
+                signal = wrist_signal(side)
+            case "object":
+                signal = object_signal(side)
+            case "features":
+                signal = feature_signal(side, self.descriptor)
+        if signal is None:
+            return "is absent"
+        if not signal.usable.any() or signal.usable_fraction < self.config.min_usable_fraction:
+            return f"is usable in {signal.usable_fraction:.0%} of frames, expected {self.config.min_usable_fraction:.0%}"
+        if signal.extent < self.config.min_extent:
+            return f"ranges over {signal.extent:.1%} of the image, expected {self.config.min_extent:.1%}"
+        return signal
+
+    def _align(self, pair: PairInput, cue: Cue, robot: Signal, human: Signal) -> Alignment:
+        # A view is a map of the image plane; it means nothing between frame descriptions.
+        no_view = self.config.warp.model_copy(update={"view_steps": 0})
+        warp = align_tracks(
+            self._prepare(pair.robot, robot),
+            self._prepare(pair.human, human),
+            no_view if cue == "features" else self.config.warp,
+        )
+        return Alignment(
+            pair_id=pair.pair_id,
+            human_id=pair.human.demonstration.demonstration_id,
+            robot_id=pair.robot.demonstration.demonstration_id,
+            cue=cue,
+            human_index=warp.human_index,
+            path=warp.path,
+            cost=warp.cost,
+            usable_fraction=min(robot.usable_fraction, human.usable_fraction),
+        )
+
+    def _prepare(self, side: Annotated, signal: Signal) -> Track:
+        return prepare_track(
+            signal.values,
+            signal.usable,
+            side.demonstration.timestamps,
+            max_gap=self.config.max_gap,
+            smoothing=self.config.smoothing,
+        )

@@ -1,0 +1,146 @@
+"""Stage `verdicts`: what may be published, and by name why the rest may not.
+
+Every subject gets a row, accepted or not, with the figures it was judged by, so that a threshold can be
+reconsidered from the table alone. A reason fires only on what was measured: a cue that a data set does not have
+is NaN, and NaN is below no threshold. How the defaults were chosen stands beside each of them.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from data_schemas.demonstrations import Demonstration
+from data_schemas.pairs import Alignment, Verdict
+from pipelines.alignment.cues import object_signal, wrist_signal
+from pipelines.engine.stage import Done, Outcome, Stage, StageConfig
+from pipelines.inputs import Annotated, VerdictInput
+
+NAN = float("nan")
+
+
+class VerdictConfig(StageConfig):
+    """Thresholds; `benchmarks/alignment` prints the distributions behind them."""
+
+    min_visible_fraction: float = Field(default=0.3, ge=0, le=1)
+    """Share of frames in which the side's best cue must be seen. Below the 0.4 that the alignment asks of a
+    pair, so that for pairs it speaks only where no common cue was found."""
+    max_alignment_cost: float = Field(default=0.45, gt=0)
+    """Mean distance along the DTW path in spreads of the track."""
+    min_motion: float = Field(default=0.04, ge=0)
+    """Range of the wrist or of the object, whichever moves more, as a share of the image's diagonal. It does not
+    depend on how long the motion takes, so a short task is not taken for a static clip."""
+    max_duration_ratio: float = Field(default=4.0, ge=1)
+    """Of the longer clip's seconds to the shorter one's."""
+    require_instruction: bool = True
+    publish_unpaired_halves: bool = False
+    """Judge a half whose partner is missing as a demonstration without partner."""
+
+
+class VerdictStage(Stage[VerdictInput]):
+    """Judges pairs and demonstrations without partner; always gives a row."""
+
+    name: ClassVar[str] = "verdicts"
+    version: ClassVar[int] = 1
+    row: ClassVar[type[Verdict]] = Verdict
+    config: VerdictConfig
+    batch_size = 64
+
+    def __init__(self, config: VerdictConfig | None = None) -> None:
+        super().__init__(config or VerdictConfig())
+
+    def process(self, batch: Sequence[VerdictInput]) -> list[Outcome]:
+        return [Done(judge(subject, self.config)) for subject in batch]
+
+
+def judge(subject: VerdictInput, config: VerdictConfig) -> Verdict:
+    """The verdict on one subject."""
+    metrics = measure(subject)
+    reasons = _reasons(subject, metrics, config)
+    sides = [side for side in (subject.human, subject.robot) if side is not None]
+    return Verdict(
+        subject_id=subject.subject_id,
+        kind="pair" if len(sides) == 2 else sides[0].demonstration.embodiment,
+        accepted=not reasons,
+        reasons=reasons,
+        metric_names=list(metrics),
+        metric_values=list(metrics.values()),
+    )
+
+
+def measure(subject: VerdictInput) -> dict[str, float]:
+    """What a subject is judged by; NaN where it could not be measured.
+
+    Per side `{side}_wrist_visible`, `{side}_object_visible` (shares of frames) and `{side}_motion` (range as a
+    share of the image's diagonal). For pairs `alignment_cost` (spreads of the track), `alignment_usable` (share
+    of frames), `duration_ratio` (human seconds / robot seconds) and `repeated_frames` (share of robot frames
+    that show the same human frame as the one before).
+    """
+    metrics: dict[str, float] = {}
+    for name, side in (("human", subject.human), ("robot", subject.robot)):
+        if side is not None:
+            metrics |= {f"{name}_{key}": value for key, value in _measure_side(side).items()}
+    if subject.human is not None and subject.robot is not None:
+        metrics |= _measure_alignment(subject.alignment)
+        metrics["duration_ratio"] = _seconds(subject.human.demonstration) / _seconds(
+            subject.robot.demonstration
+        )
+    return metrics
+
+
+def _measure_side(side: Annotated) -> dict[str, float]:
+    wrist, moved = wrist_signal(side), object_signal(side)
+    extents = [signal.extent for signal in (wrist, moved) if signal is not None and signal.usable.any()]
+    return {
+        "wrist_visible": wrist.usable_fraction if wrist else NAN,
+        "object_visible": moved.usable_fraction if moved else NAN,
+        "motion": max(extents, default=NAN),
+    }
+
+
+def _measure_alignment(alignment: Alignment | None) -> dict[str, float]:
+    if alignment is None:
+        return {"alignment_cost": NAN, "alignment_usable": NAN, "repeated_frames": NAN}
+    repeated = np.diff(alignment.human_index) == 0
+    return {
+        "alignment_cost": alignment.cost,
+        "alignment_usable": alignment.usable_fraction,
+        "repeated_frames": float(repeated.mean()) if repeated.size else 0.0,
+    }
+
+
+def _seconds(demonstration: Demonstration) -> float:
+    """Time a clip shows, one frame interval included, so that a clip of one frame has a duration."""
+    return demonstration.num_frames / demonstration.fps
+
+
+def _reasons(subject: VerdictInput, metrics: dict[str, float], config: VerdictConfig) -> list[str]:
+    names = [name for name, side in (("human", subject.human), ("robot", subject.robot)) if side is not None]
+    sides = [side for side in (subject.human, subject.robot) if side is not None]
+    seen = [_seen(metrics, name) for name in names]
+    ratio = metrics.get("duration_ratio", 1.0)
+    return [
+        reason
+        for reason, holds in {
+            "missing_half": subject.missing_half and not config.publish_unpaired_halves,
+            "no_instruction": config.require_instruction
+            and not any(side.demonstration.instruction.strip() for side in sides),
+            "too_few_visible_frames": min(seen) < config.min_visible_fraction
+            or (len(sides) == 2 and subject.alignment is None),
+            "static_clip": any(metrics[f"{name}_motion"] < config.min_motion for name in names),
+            "duration_ratio": max(ratio, 1.0 / ratio) > config.max_duration_ratio,
+            "high_alignment_cost": metrics.get("alignment_cost", NAN) > config.max_alignment_cost,
+        }.items()
+        if holds
+    ]
+
+
+def _seen(metrics: dict[str, float], name: str) -> float:
+    """Share of frames in which the best cue of a side was seen; a pair aligned on frame features was seen too."""
+    shares = (
+        metrics[f"{name}_wrist_visible"],
+        metrics[f"{name}_object_visible"],
+        metrics.get("alignment_usable", NAN),
+    )
+    return max((share for share in shares if not np.isnan(share)), default=0.0)
