@@ -32,7 +32,7 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
             "unreadable_video", f"{path.name} is no video that FFmpeg can open ({type(error).__name__})."
         ) from error
     stream = container.streams.best("video")  # which is never a cover picture
-    if stream is None or stream.codec_context is None:
+    if not isinstance(stream, VideoStream) or stream.codec_context is None:
         container.close()
         if stream is None:
             raise BadInput("no_video_stream", f"{path.name} has no video stream.")

@@ -1,0 +1,74 @@
+"""Reader of any folder of video files with a table of pairs, so that anyone can try their own videos.
+
+Times are those of the video file.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from data_schemas.demonstrations import Demonstration
+from pipelines.datasets.base import Reader, ReaderOptions, RobotState, index_clip, inside, make_demonstration
+from pipelines.datasets.clips.calibration import load_calibration, parse_calibration
+from pipelines.datasets.clips.table import load_table
+from pipelines.inputs import SourceClip
+
+CAMERA = "main"
+
+
+class ClipsOptions(ReaderOptions):
+    """`license` holds for rows that name none."""
+
+    table: str = "pairs.csv"
+    license: str = "unknown"
+
+
+class ClipsReader(Reader[ClipsOptions]):
+    """See `table` for what is found, `calibration` for what may be known of it."""
+
+    options_type: ClassVar[type[ReaderOptions]] = ClipsOptions
+
+    def discover(self, raw_root: Path) -> Iterator[SourceClip]:
+        uses: Counter[tuple[str, str]] = Counter()
+        for row in load_table(raw_root / self.options.table):
+            for embodiment in ("human", "robot"):
+                if row[embodiment]:
+                    # The same video in several pairs is several demonstrations: each needs its own id.
+                    uses[embodiment, row[embodiment]] += 1
+                    first = uses[embodiment, row[embodiment]] == 1
+                    yield self._clip(row, embodiment, CAMERA if first else f"{CAMERA}:{row['pair_id']}")
+
+    def _clip(self, row: Mapping[str, str], embodiment: str, camera: str) -> SourceClip:
+        video, calibration = row[embodiment], row["calibration"]
+        return SourceClip(
+            dataset=self.dataset,
+            source=video,
+            embodiment=embodiment,
+            camera=camera,
+            pair_key=row["pair_id"] or None,
+            hints={
+                "video": video,
+                "calibration": calibration,
+                "watch": [video, calibration] if calibration else [video],
+                "task": row["task"],
+                "instruction": row["instruction"],
+                "license": row["license"] or self.options.license,
+            },
+        )
+
+    def read(self, clip: SourceClip, raw_root: Path) -> Demonstration:
+        index = index_clip(clip, raw_root)
+        K, robot = None, RobotState()
+        if clip.hints["calibration"]:
+            side = load_calibration(inside(raw_root, clip.hints["calibration"]), clip.embodiment)
+            K, robot = parse_calibration(side, clip.hints["calibration"])
+        return make_demonstration(
+            clip,
+            raw_root,
+            index,
+            index.timestamps,
+            K=K,
+            robot=robot,
+            license_name=clip.hints["license"],
+        )

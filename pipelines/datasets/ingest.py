@@ -1,0 +1,69 @@
+"""The first stage of curation: clips found on disk become rows of `demonstrations`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from data_schemas.demonstrations import Demonstration
+from data_schemas.errors import BadInput
+from pipelines.datasets.base import Reader, Skip, source_id
+from pipelines.datasets.registry import check_options, get_reader
+from pipelines.engine.stage import Done, Failed, Filtered, Item, Outcome, Stage, StageConfig
+from pipelines.inputs import SourceClip
+
+SourcePayload = tuple[SourceClip, Path]
+"""A clip and the raw root below which it lies."""
+
+
+class IngestConfig(StageConfig):
+    """Which reader, with which options, under which name of the data set (the reader's own by default)."""
+
+    name: str
+    dataset: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Write the defaults out, so that the stage's key changes when a default does."""
+        if isinstance(values, dict) and "name" in values:
+            values = {
+                **values,
+                "dataset": values.get("dataset") or values["name"],
+                "options": check_options(values["name"], values.get("options") or {}).model_dump(mode="json"),
+            }
+        return values
+
+    def make_reader(self) -> Reader:
+        return get_reader(self.name, self.options, self.dataset)
+
+
+def source_item(clip: SourceClip, raw_root: Path) -> Item[SourcePayload]:
+    """The unit of work of a clip; see `base.source_id` for when it changes."""
+    label = f"{clip.source} [{clip.camera}]"
+    return Item(source_id(clip, raw_root), label, (clip, raw_root))
+
+
+class IngestStage(Stage[SourcePayload]):
+    """Opens, checks, hashes and indexes one clip per item."""
+
+    name: ClassVar[str] = "ingest"
+    version: ClassVar[int] = 1
+    row = Demonstration
+
+    def __init__(self, config: IngestConfig) -> None:
+        super().__init__(config)
+        self.reader = config.make_reader()
+
+    def process(self, batch: Sequence[SourcePayload]) -> list[Outcome]:
+        return [self._read(clip, raw_root) for clip, raw_root in batch]
+
+    def _read(self, clip: SourceClip, raw_root: Path) -> Outcome:
+        try:
+            return Done(self.reader.read(clip, raw_root))
+        except Skip as skip:
+            return Filtered(skip.reason, skip.detail)
+        except BadInput as bad:
+            return Failed(bad.reason, bad.detail)
