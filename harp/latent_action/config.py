@@ -1,0 +1,27 @@
+"""Sizes of HARP-LAM; the defaults are the paper's (table A2) and UniVLA's."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LatentActionConfig(BaseModel):
+    """Every size of the latent action model. What the paper leaves open is marked (open)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = 768
+    """Model dimension of encoder and decoder (open; UniVLA's)."""
+    heads: int = 12
+    encoder_blocks: int = 12
+    decoder_blocks: int = 12
+    ffn_ratio: int = 4
+    dropout: float = Field(0.0, ge=0, lt=1)
+    num_queries: int = 4
+    """N_q latent-action tokens per transition."""
+    latent_dim: int = 128
+    """d_q."""
+    codebook_size: int = 16
+    """K."""
+    num_keypoints: int = 8
+    """N_K object keypoints per frame (open)."""
+    dead_after: int = 20
+    """A code that no latent chose for so many steps is moved to where latents are."""

@@ -1,0 +1,104 @@
+"""HARP-LAM: latent actions as a discrete bottleneck between two frames (paper §3.2, A.3).
+
+The encoder sees both frames of a transition and reads four latent actions at the second one; the decoder
+predicts the second frame from the first and the codes alone. Nothing else that the encoder computed reaches the
+decoder: language enters it raw, so that codes cannot be bypassed (UniVLA's leak, models.md §1.3).
+
+Shapes: B transitions, P patches, V visual dimension, L language tokens, W width, Q = N_q, d = d_q, K = N_K.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from harp.latent_action.config import LatentActionConfig
+from harp.latent_action.language import Language
+from harp.latent_action.quantizer import VectorQuantizer
+from harp.latent_action.transformer import SpatioTemporalTransformer, SpatioTransformer
+
+
+@dataclass(frozen=True)
+class LatentActions:
+    """What the encoder reads out of a batch of transitions."""
+
+    latents: torch.Tensor
+    """(B, Q, d) continuous latent actions a."""
+    quantized: torch.Tensor
+    """(B, Q, d) straight-through codes, the decoder's input q."""
+    code_vectors: torch.Tensor
+    """(B, Q, d) the same values, with gradient to the codebook."""
+    codes: torch.Tensor
+    """(B, Q) int64: the labels of stage 2."""
+    keypoints: torch.Tensor
+    """(B, 2, K, 2) predicted object keypoints of both frames, (x, y) as a share of width and height."""
+    effector: torch.Tensor
+    """(B, 2, 2) predicted wrist or end effector of both frames, (x, y) as a share of width and height."""
+
+
+class LatentActionModel(nn.Module):
+    """Encoder E, codebook Q, decoder D and the two auxiliary heads G_K and G_E."""
+
+    def __init__(self, vision_dim: int, language_dim: int, config: LatentActionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.action_latent = _queries(config.num_queries, vision_dim)
+        self.keypoint_latent = _queries(1, vision_dim)
+        self.effector_latent = _queries(1, vision_dim)
+        self.lang_proj = nn.Linear(language_dim, config.width)
+        self.encoder = SpatioTemporalTransformer(vision_dim, config.encoder_blocks, config)
+        self.to_codebook = nn.Linear(config.width, config.latent_dim)
+        self.vq = VectorQuantizer(config.codebook_size, config.latent_dim, config.dead_after)
+        self.patch_up = nn.Linear(vision_dim, config.width)
+        self.action_up = nn.Linear(config.latent_dim, config.width)
+        self.decoder = SpatioTransformer(config.width, vision_dim, config.decoder_blocks, config)
+        self.keypoint_head = _cue_head(config.width, config.num_keypoints)
+        self.effector_head = _cue_head(config.width, 1)
+
+    def encode(self, z_B2PV: torch.Tensor, language: Language) -> LatentActions:
+        """Infer the latent actions of transitions (frame t, frame t+Δ).
+
+        Args:
+            z_B2PV: patch tokens of the two frames.
+            language: token embeddings of the B instructions by the frozen text encoder.
+        """
+        B = z_B2PV.shape[0]
+        queries = torch.cat((self.action_latent, self.keypoint_latent, self.effector_latent), dim=2)
+        x = torch.cat((queries.expand(B, 2, -1, -1).to(z_B2PV.dtype), z_B2PV), dim=2)
+        x = self.encoder(x, self.lang_proj(language.tokens), language.mask)
+        Q = self.config.num_queries
+        latents = self.to_codebook(x[:, 1, :Q])
+        quantized = self.vq(latents)
+        return LatentActions(
+            latents=latents,
+            quantized=quantized.straight_through,
+            code_vectors=quantized.vectors,
+            codes=quantized.codes,
+            keypoints=self.keypoint_head(x[:, :, Q]).unflatten(-1, (-1, 2)),
+            effector=self.effector_head(x[:, :, Q + 1]),
+        )
+
+    def decode(self, condition_BPV: torch.Tensor, quantized_BQd: torch.Tensor, language: Language) -> torch.Tensor:
+        """Predict the patch tokens (B, P, V) of frame t+Δ.
+
+        Args:
+            condition_BPV: z̃, patch tokens of frame t of the video to predict: the same video (self-prediction)
+                or its partner (cross-prediction).
+            quantized_BQd: codes of the source transition.
+        """
+        patches = self.patch_up(condition_BPV)
+        actions = self.action_up(quantized_BQd.to(patches.dtype))
+        x = torch.cat((actions, patches), dim=1)
+        return self.decoder(x, self.lang_proj(language.tokens), language.mask)[:, actions.shape[1] :]
+
+
+def _queries(number: int, dim: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(1, 1, number, dim).uniform_(-1, 1))
+
+
+def _cue_head(width: int, num_points: int) -> nn.Sequential:
+    head = nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2 * num_points)
+    )
+    nn.init.constant_(head[-1].bias, 0.5)  # begin at the image centre
+    return head

@@ -1,0 +1,45 @@
+"""Weights and margins of stage 1. The paper gives none of these numbers; the defaults are ours."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ObjectiveName = Literal["none", "l2", "sr", "srpd"]
+
+
+class AlignmentConfig(BaseModel):
+    """Alignment of pooled robot features to pooled human features (paper A.2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    objective: ObjectiveName = "srpd"
+    weight: float = Field(1.0, ge=0)
+    """λ_align."""
+    source_margin: float = Field(0.1, ge=0)
+    """m_s. Above the unadapted paired distance the hinge never closes and SR pulls like L2."""
+    discriminative_margin: float = Field(0.05, ge=0)
+    """m_t. About 1.3 × (other − paired distance of the unadapted features)."""
+    robot_to_human: float = Field(1.0, ge=0)
+    """λ_{R→H}."""
+    human_to_robot: float = Field(1.0, ge=0)
+    """λ_{H→R}."""
+
+
+class LossConfig(BaseModel):
+    """L_stage1 = L_lam + λ_aux L_aux + λ_align L_align."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alignment: AlignmentConfig = AlignmentConfig()
+    commitment: float = Field(0.25, ge=0)
+    """β of the VQ loss."""
+    auxiliary: float = Field(1.0, ge=0)
+    """λ_aux."""
+    keypoints: float = Field(1.0, ge=0)
+    """λ_K."""
+    effector: float = Field(1.0, ge=0)
+    """λ_E."""
+    huber_delta: float = Field(0.1, gt=0)
+    """Where the Huber loss turns linear, as a share of the image side."""
+    detach_target: bool = True
+    """Predict a fixed target. A robot target depends on the adapters, which could otherwise make it trivial."""

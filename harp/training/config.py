@@ -1,0 +1,62 @@
+"""Configuration of stage 1: everything that a run's result depends on."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harp.data.config import DataConfig
+from harp.latent_action.config import LatentActionConfig
+from harp.losses.config import LossConfig
+from harp.vision.config import VisionConfig
+
+
+class TextConfig(BaseModel):
+    """Frozen text encoder of the instructions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "t5-base"
+    """A model of `harp weights list`, or a local folder."""
+    max_tokens: int = Field(64, ge=4)
+
+
+class OptimizationConfig(BaseModel):
+    """AdamW with linear warm-up and cosine decay to zero."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
+    """Of the latent action model."""
+    adapter_learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    """Of the latent action model; adapters and codebook have none."""
+    warmup_steps: int = Field(10, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest gradient norm, of the adapters and of the latent action model each on its own, so that a large
+    prediction loss does not slow the alignment."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """bf16: autocast of the forward pass; weights stay float32."""
+
+
+class Stage1Config(BaseModel):
+    """HARP-VE and HARP-LAM, trained together (paper §3.2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    vision: VisionConfig
+    text: TextConfig
+    latent_action: LatentActionConfig
+    data: DataConfig
+    losses: LossConfig
+    paired_prediction: Literal["cross", "self", "both"] = "cross"
+    """What pairs predict: the partner's future (the paper), their own, or both. Single demonstrations always
+    predict their own."""
+    optimization: OptimizationConfig
+    human_token_cache_gb: float = Field(1.0, ge=0)
+    """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
+    checkpoint_every: int = Field(50, gt=0)
+    """Steps."""
+    evaluation_frames: int = Field(8, gt=0)
+    """Frames per clip, evenly spaced, that evaluation pools (A.4)."""

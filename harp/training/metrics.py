@@ -1,0 +1,43 @@
+"""Metrics of a run: `metrics.jsonl`, one line per step, and TensorBoard events of the same numbers."""
+
+import json
+from pathlib import Path
+
+from torch.utils.tensorboard.writer import SummaryWriter
+
+
+class MetricsLog:
+    """Continues at `first_step`: what a killed run logged beyond its last checkpoint is dropped."""
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self._path = folder / "metrics.jsonl"
+        kept = [row for row in read_metrics(folder) if row["step"] < first_step]
+        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self._path.open("a")
+        self._board = SummaryWriter(folder / "tensorboard", purge_step=first_step)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Log one step."""
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._file.flush()
+        for name, value in metrics.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush everything."""
+        self._file.close()
+        self._board.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Rows of a run's `metrics.jsonl`; a last line that a kill cut off is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

@@ -1,0 +1,75 @@
+"""The folder of a training run: what it was asked for, what came out.
+
+`config.json` and `version.json` say what the run is; a second call with the same request continues or reuses it,
+another request is refused. `result.json` exists once the run is finished.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data_schemas.errors import UserError
+from harp.training.config import Stage1Config
+
+
+class RunFolder:
+    """Claims a folder for one configuration and one version.
+
+    Raises:
+        UserError: the folder holds a run of another configuration or version.
+    """
+
+    def __init__(self, out: Path, config: Stage1Config, version_id: str) -> None:
+        self.out = out
+        request = {"version": version_id, **json.loads(config.model_dump_json())}
+        path = out / "config.json"
+        if path.is_file():
+            difference = _first_difference(json.loads(path.read_text()), request)
+            if difference:
+                key, before, now = difference
+                raise UserError(
+                    f"{out} holds a run with {key}={before}, now {key}={now} is asked for; "
+                    "choose another folder, or remove this one."
+                )
+        out.mkdir(parents=True, exist_ok=True)
+        _write(path, request)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """Content of `result.json`, or None while the run is unfinished."""
+        path = self.out / "result.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Mark the run as finished."""
+        _write(self.out / "result.json", result)
+
+
+def read_config(run: Path) -> tuple[Stage1Config, str]:
+    """Configuration and version id of a run.
+
+    Raises:
+        UserError: there is no run in the folder.
+    """
+    path = run / "config.json"
+    if not path.is_file():
+        raise UserError(f"{run} holds no training run: it has no config.json.")
+    request = json.loads(path.read_text())
+    version_id = request.pop("version")
+    return Stage1Config.model_validate(request), version_id
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _first_difference(before: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in before.keys() | now.keys():
+            found = _first_difference(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+            if found:
+                return found
+        return None
+    return (key, before, now) if before != now else None
