@@ -38,7 +38,7 @@ class AssociationConfig:
     """Worth of a resting hand against one that moves one hand size per second."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Tracklet:
     """One hand through successive frames."""
 
@@ -61,9 +61,12 @@ def link(hands: Sequence[Sequence[Hand]], times: np.ndarray, config: Association
     done: list[Tracklet] = []
     open_: list[Tracklet] = []
     for t, candidates in enumerate(hands):
-        alive = [k for k in open_ if times[t] - times[k.frames[-1]] <= config.max_link_gap_s]
-        # Frames may be further apart than the gap allowed: the previous frame is always a neighbour.
-        alive += [k for k in open_ if k not in alive and k.frames[-1] == t - 1]
+        # At a low frame rate the next frame may be further away than the gap allowed; it is a neighbour anyway.
+        alive = [
+            k
+            for k in open_
+            if k.frames[-1] == t - 1 or times[t] - times[k.frames[-1]] <= config.max_link_gap_s
+        ]
         done += [k for k in open_ if k not in alive]
         open_ = alive
         free = set(range(len(candidates)))

@@ -19,7 +19,7 @@ NUM_KEYPOINTS = 21
 WRIST = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hand:
     """One hand in one frame."""
 
@@ -102,7 +102,5 @@ def wrist_track(
         points=points.astype(np.float32),
         visibility=np.where(visible, visibility, 0).astype(np.float32),
         visible=visible,
-        flags=[
-            "out_of_frame" if f and not i else flag for flag, f, i in zip(flags, found, inside, strict=True)
-        ],
+        flags=np.where(found & ~inside, "out_of_frame", flags).tolist(),
     )

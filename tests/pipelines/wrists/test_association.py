@@ -1,0 +1,99 @@
+"""The acting hand among several, through gaps and jumps, on tracks whose truth is known."""
+
+import numpy as np
+import pytest
+
+from pipelines.wrists.association import AssociationConfig, acting_hand, link
+from pipelines.wrists.base import Hand
+
+CONFIG = AssociationConfig()
+FPS = 30
+TIMES = np.arange(90) / FPS
+SHAPE = np.random.default_rng(0).uniform(-20, 20, (21, 2)) - [0, 20]
+SHAPE[0] = 0
+
+
+def hand_at(wrist: np.ndarray, jitter: np.ndarray | float = 0.0) -> Hand:
+    return Hand(SHAPE + wrist + jitter, confidence=0.9, right=0.9)
+
+
+def moving(times: np.ndarray) -> np.ndarray:
+    """Wrist going to and fro, at most 2.8 hand sizes per second."""
+    return np.column_stack([150 + 70 * np.sin(1.5 * times), 100 + 30 * np.cos(times)])
+
+
+def still(times: np.ndarray) -> np.ndarray:
+    return np.tile([300.0, 180.0], (len(times), 1))
+
+
+def wrists(acting: dict[int, Hand]) -> np.ndarray:
+    return np.array([acting[t].wrist for t in sorted(acting)])
+
+
+@pytest.mark.parametrize("fps", [8, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_moving_hand_acts_not_the_resting_one(seed: int, fps: int) -> None:
+    rng = np.random.default_rng(seed)
+    times = np.arange(3 * fps) / fps
+    a = moving(times) + rng.normal(scale=1, size=(len(times), 2))
+    b = still(times) + rng.normal(scale=1, size=(len(times), 2))
+    frames = [[hand_at(p) for p in rng.permutation([x, y])] for x, y in zip(a, b, strict=True)]
+    acting = acting_hand(frames, times, CONFIG)
+    assert sorted(acting) == list(range(len(times)))
+    np.testing.assert_allclose(wrists(acting), a)
+
+
+def test_the_resting_hand_does_not_fill_a_gap_of_the_acting_one() -> None:
+    a, b = moving(TIMES), still(TIMES)
+    gap = range(40, 49)
+    frames = [[hand_at(b[t])] + ([hand_at(a[t])] if t not in gap else []) for t in range(90)]
+    acting = acting_hand(frames, TIMES, CONFIG)
+    assert sorted(acting) == [t for t in range(90) if t not in gap]
+    np.testing.assert_allclose(wrists(acting), np.delete(a, list(gap), axis=0))
+
+
+def test_a_hand_that_leaves_and_returns_is_the_same() -> None:
+    a = moving(TIMES)
+    seen = [t for t in range(90) if not 30 <= t < 60]
+    acting = acting_hand([[hand_at(a[t])] if t in seen else [] for t in range(90)], TIMES, CONFIG)
+    assert sorted(acting) == seen
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_jump_that_no_hand_makes_is_rejected(length: int) -> None:
+    a = moving(TIMES)
+    wrong = range(45, 45 + length)
+    frames = [[hand_at(a[t] + ([400, 0] if t in wrong else [0, 0]))] for t in range(90)]
+    acting = acting_hand(frames, TIMES, CONFIG)
+    assert sorted(acting) == [t for t in range(90) if t not in wrong]
+
+
+def test_crossing_hands_keep_their_identity() -> None:
+    x = np.linspace(0, 300, 90)
+    other = Hand(np.zeros((21, 2)), 0.9, 0.1)
+    flipped = SHAPE * [1, -1]
+    frames = []
+    for t in range(90):
+        second = Hand(flipped + [300 - x[t], 110], other.confidence, other.right)
+        frames.append([hand_at(np.array([x[t], 100])), second][:: 1 if t % 2 else -1])
+    tracklets = link(frames, TIMES, CONFIG)
+    assert [len(tracklet.frames) for tracklet in tracklets] == [90, 90]
+    for tracklet in tracklets:
+        assert len({hand.right for hand in tracklet.hands}) == 1
+
+
+def test_events_keep_their_time() -> None:
+    """A hand that stops dead: the found position is the detected one, frame by frame."""
+    a = np.column_stack([np.minimum(np.arange(90), 40) * 4.0, np.full(90, 100.0)])
+    acting = acting_hand([[hand_at(p)] for p in a], TIMES, CONFIG)
+    np.testing.assert_array_equal(wrists(acting), a)
+
+
+def test_no_hands_no_track() -> None:
+    assert acting_hand([[] for _ in TIMES], TIMES, CONFIG) == {}
+    assert acting_hand([], np.empty(0), CONFIG) == {}
+
+
+def test_a_clip_of_one_frame_keeps_its_hand() -> None:
+    hand = hand_at(np.array([10.0, 10.0]))
+    assert acting_hand([[hand]], np.zeros(1), CONFIG) == {0: hand}
