@@ -19,12 +19,11 @@ from pipelines.engine.stage import StageConfig
 class WarpConfig(StageConfig):
     """How two prepared tracks are compared. Defaults: sweep of `benchmarks/alignment`."""
 
-    window: float = 0.4
-    """Half width of the DTW band as a share of the longer clip."""
     motion_weight: float = 0.8
     """Of the velocity channels against the position, whose spread is 1."""
     time_weight: float = 0.3
-    """Of the relative time of the clip: decides where nothing moves, gives way where something does."""
+    """Of the relative time of the clip: decides where nothing moves, gives way where something does; in
+    place of a window around the diagonal."""
     view_steps: int = 3
     """Rounds of view fitting; 0 compares the normalized tracks as they are."""
     view_ridge: float = 0.15
@@ -54,9 +53,7 @@ def align_tracks(robot: Track, human: Track, config: WarpConfig) -> Warp:
 
 
 def _path(robot: Track, human: Track, human_values: np.ndarray, config: WarpConfig) -> np.ndarray:
-    return warping_path(
-        _channels(robot, robot.values, config), _channels(human, human_values, config), config.window
-    )
+    return warping_path(_channels(robot, robot.values, config), _channels(human, human_values, config))
 
 
 def _channels(track: Track, values: np.ndarray, config: WarpConfig) -> np.ndarray:
