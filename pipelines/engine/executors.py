@@ -1,35 +1,13 @@
-"""Where a stage runs. An executor streams outcomes in any order; it knows no tables."""
+"""The executors by name."""
 
-from abc import abstractmethod
-from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager
+from typing import Literal
 
-from pipelines.engine.stage import Item, Outcome, Stage
-from pipelines.engine.worker import WorkerStats, process_batch
+from pipelines.engine.executor import Executor, LocalExecutor
+from pipelines.engine.ray_executor import RayExecutor
 
-Result = tuple[Item, Outcome, WorkerStats]
+__all__ = ["Executor", "LocalExecutor", "RayExecutor", "make_executor"]
 
 
-class Executor(AbstractContextManager):
-    """A context that outlives one stage, so that the stages of a run share what is dear to start."""
-
-    @abstractmethod
-    def run(self, stage: Stage, items: Sequence[Item]) -> Generator[Result, None, None]:
-        """Every item exactly once, in any order, as it finishes. What the stage's `setup` raises, this raises."""
-
-
-class LocalExecutor(Executor):
-    """One batch after another in this process: for tests and debugging. A stage that crashes takes all along."""
-
-    def __exit__(self, *exception: object) -> None:
-        """There is nothing to give back."""
-
-    def run(self, stage: Stage, items: Sequence[Item]) -> Generator[Result, None, None]:
-        try:
-            stage.setup()
-            for first in range(0, len(items), stage.batch_size):
-                batch = items[first : first + stage.batch_size]
-                for item, (outcome, stats) in zip(batch, process_batch(stage, batch), strict=True):
-                    yield item, outcome, stats
-        finally:
-            stage.teardown()
+def make_executor(name: Literal["local", "ray"]) -> Executor:
+    """`local`: in this process; `ray`: on Ray actors."""
+    return {"local": LocalExecutor, "ray": RayExecutor}[name]()

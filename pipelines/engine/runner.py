@@ -13,7 +13,7 @@ from contextlib import closing
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine import ledger
 from pipelines.engine.commits import CommitEvery, MicroBatches
-from pipelines.engine.executors import Executor
+from pipelines.engine.executor import Executor
 from pipelines.engine.lake import Lake
 from pipelines.engine.stage import Item, Stage
 from pipelines.engine.summary import StageFailed, StageSummary

@@ -1,0 +1,112 @@
+"""Ray actors: the same tables as in process, and blame for those alone who kill their worker."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import ray
+
+from data_schemas.errors import UserError
+from data_schemas.ledger import LedgerEntry
+from pipelines.engine.executors import LocalExecutor, RayExecutor
+from pipelines.engine.lake import Lake
+from pipelines.engine.ray_executor import max_workers
+from pipelines.engine.runner import run_stage
+from pipelines.engine.stage import Done, Outcome, Resources
+from tests.pipelines.engine.toy import Power, PowerConfig, PowerStage, numbers, power_row
+
+
+def content(lake: Lake) -> list:
+    table = lake.table(Power).drop_columns(["committed_at"])
+    return sorted(table.to_pylist(), key=lambda record: record["item_id"])
+
+
+def verdicts(lake: Lake) -> list:
+    columns = ["item_id", "stage_key", "attempt", "outcome", "reason", "retryable"]
+    return sorted(lake.table(LedgerEntry, columns=columns).to_pylist(), key=lambda r: r["item_id"])
+
+
+def test_both_executors_give_the_same_tables(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    config = PowerConfig(fail_every=5, raise_every=7, filter_every=3)
+    lakes = {}
+    for name, executor in (("local", LocalExecutor()), ("ray", ray_executor)):
+        lakes[name] = Lake(tmp_path / name)
+        run_stage(PowerStage(config, batch_size=3), numbers(*range(1, 40)), lakes[name], executor)
+    assert content(lakes["ray"]) == content(lakes["local"])
+    assert verdicts(lakes["ray"]) == verdicts(lakes["local"])
+    assert len(content(lakes["ray"])) > 10
+
+
+def test_two_workers_share_the_work(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    lake = Lake(tmp_path)
+    run_stage(PowerStage(PowerConfig(seconds=0.02)), numbers(*range(40)), lake, ray_executor)
+    entries = lake.table(LedgerEntry).to_pylist()
+    assert len({entry["worker"] for entry in entries}) == 2
+    assert all(0.02 <= entry["seconds"] < 2 for entry in entries)
+    assert all(entry["peak_memory_mb"] > 10 for entry in entries)
+    assert f":{os.getpid()}" not in {entry["worker"] for entry in entries}
+
+
+def test_an_item_that_kills_twice_is_quarantined_alone(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    lake = Lake(tmp_path / "lake")
+    stage = PowerStage(PowerConfig(die_on=(6,)), batch_size=4)
+    summary = run_stage(stage, numbers(*range(12)), lake, ray_executor)
+    assert summary.failed == {"worker_died": 1}
+    assert [entry.label for entry in summary.failures] == ["number 6"]
+    assert {row.value for row in lake.read(Power, summary.key).values()} == set(range(12)) - {6}
+    assert run_stage(stage, numbers(*range(12)), lake, ray_executor).processed == 0
+
+
+def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    lake = Lake(tmp_path / "lake")
+    stage = PowerStage(PowerConfig(die_on=(7,), die_once_in=str(tmp_path)))
+    summary = run_stage(stage, numbers(*range(10)), lake, ray_executor)
+    assert (summary.done, summary.failed) == (10, {})
+
+
+def test_what_setup_raises_reaches_the_caller(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    lake = Lake(tmp_path)
+    with pytest.raises(UserError, match="no weights here"):
+        run_stage(PowerStage(PowerConfig(bad_setup=True)), numbers(1, 2), lake, ray_executor)
+    assert lake.table(LedgerEntry).num_rows == 0
+
+
+class ThreadsStage(PowerStage):
+    """Reports the threads that its worker's libraries would use."""
+
+    name = "threads"
+
+    def process(self, batch: Sequence[int]) -> list[Outcome]:
+        return [Done(power_row(int(os.environ["OMP_NUM_THREADS"]), 1)) for _ in batch]
+
+
+def test_threads_follow_the_stages_resources(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    stage = ThreadsStage(PowerConfig())
+    stage.resources = Resources(cpus=2)
+    lake = Lake(tmp_path)
+    summary = run_stage(stage, numbers(1), lake, ray_executor)
+    assert [row.value for row in lake.read(Power, summary.key).values()] == [2]
+
+
+def test_workers_fit_the_cluster() -> None:
+    stage = PowerStage(PowerConfig())
+    stage.resources = Resources(cpus=1, gpus=0.5)
+    assert max_workers(stage, {"CPU": 16, "GPU": 2}) == 4
+    assert max_workers(stage, {"CPU": 3, "GPU": 2}) == 3
+    with pytest.raises(UserError, match=r"needs 0.5 GPUs and the Ray cluster has 0"):
+        max_workers(stage, {"CPU": 16})
+
+
+def test_ray_is_left_to_its_owner(ray_executor: RayExecutor) -> None:
+    with RayExecutor():
+        assert ray.is_initialized()
+    assert ray.is_initialized()
+
+
+def test_workers_end_with_their_stage(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    results = ray_executor.run(PowerStage(PowerConfig()), numbers(1, 2, 3))
+    next(results)
+    results.close()
+    (result,) = [r for r in ray_executor.run(PowerStage(PowerConfig()), numbers(4))]
+    assert isinstance(result[1], Done)
