@@ -43,7 +43,9 @@ def build_app() -> typer.Typer:
 def _configure_logging(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Say more about what happens."),
 ) -> None:
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="[%X]")
+    handler = RichHandler(
+        console=Console(stderr=True), show_path=False, show_level=False, log_time_format="[%X]"
+    )
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in ("harp", "pipelines", "flows", "simulation"):

@@ -68,7 +68,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     for parent in parents:
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise UserError(f"--set {key}: '{parent}' is a single value ({child!r}), it has no keys below it.")
+            raise UserError(
+                f"--set {key}: '{parent}' is a single value ({child!r}), it has no keys below it."
+            )
         node = child
     try:
         node[last] = yaml.safe_load(text)

@@ -1,26 +1,37 @@
 """Run records: what one run of a curation did, kept beside the lake's tables for status pages and reports."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
+from data_schemas.ledger import LedgerEntry
 from pipelines.engine.lake import Lake
+from pipelines.engine.ledger import done_ids, setbacks
 
 
 class StageRecord(BaseModel):
-    """Counts of one stage in one run."""
+    """How one stage stood after one run: `total = already_done + done + filtered + failed`."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     key: str
     total: int
+    processed: int
+    """Items that this run worked on."""
     already_done: int
     done: int
     filtered: dict[str, int]
+    """Reason -> items, of this run and earlier ones."""
     failed: dict[str, int]
     seconds: float
+
+    @property
+    def rows(self) -> int:
+        """Items with a result."""
+        return self.already_done + self.done
 
 
 class RunRecord(BaseModel):
@@ -47,7 +58,7 @@ class RunRecord(BaseModel):
     @property
     def items_processed(self) -> int:
         """Items that some stage of this run computed; 0 means that there was nothing to do."""
-        return sum(s.done + sum(s.filtered.values()) + sum(s.failed.values()) for s in self.stages)
+        return sum(stage.processed for stage in self.stages)
 
 
 def new_run_id(dataset: str) -> str:
@@ -57,7 +68,7 @@ def new_run_id(dataset: str) -> str:
 
 def save_run(lake: Lake, record: RunRecord) -> None:
     """Write or replace the record."""
-    folder = lake.path / "runs"
+    folder = Path(lake.root) / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{record.run_id}.json"
     temporary.write_text(record.model_dump_json(indent=1))
@@ -66,9 +77,22 @@ def save_run(lake: Lake, record: RunRecord) -> None:
 
 def latest_run(lake: Lake, dataset: str | None = None) -> RunRecord:
     """The newest record, of one data set or of any."""
-    records = [RunRecord.model_validate_json(p.read_text()) for p in (lake.path / "runs").glob("*.json")]
+    records = [
+        RunRecord.model_validate_json(p.read_text()) for p in (Path(lake.root) / "runs").glob("*.json")
+    ]
     records = [r for r in records if dataset in (None, r.dataset)]
     if not records:
         wanted = f"of '{dataset}' " if dataset else ""
-        raise UserError(f"No curation run {wanted}is recorded in {lake.path}: run `harp curate` with this lake first.")
+        raise UserError(
+            f"No curation run {wanted}is recorded in {lake.root}: run `harp curate` with this lake first."
+        )
     return max(records, key=lambda r: r.started_at)
+
+
+def problems(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
+    """What is filtered or failed under the run's keys: failures first, then by stage and item."""
+    entries: list[LedgerEntry] = []
+    for stage in run.stages:
+        done = done_ids(lake, stage.key)
+        entries += [entry for item_id, entry in setbacks(lake, stage.key).items() if item_id not in done]
+    return sorted(entries, key=lambda e: (e.outcome != "failed", e.stage, e.label))

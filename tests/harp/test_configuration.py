@@ -26,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_reads_by_name_and_by_path_with_overrides(folder: Path):
     assert load_recipe(Recipe, folder, "rh20t").alignment.window == 0.3
-    by_path = load_recipe(Recipe, Path("/nowhere"), str(folder / "rh20t.yaml"), ["alignment.window=0.5", "name=x"])
+    by_path = load_recipe(
+        Recipe, Path("/nowhere"), str(folder / "rh20t.yaml"), ["alignment.window=0.5", "name=x"]
+    )
     assert (by_path.name, by_path.alignment.window) == ("x", 0.5)
 
 

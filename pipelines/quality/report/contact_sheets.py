@@ -19,7 +19,9 @@ TRAIL = 12
 """Frames of the wrist's past that are drawn behind it."""
 
 
-def pair_sheet(human: Annotated, robot: Annotated, alignment: Alignment | None, columns: int = 8) -> np.ndarray:
+def pair_sheet(
+    human: Annotated, robot: Annotated, alignment: Alignment | None, columns: int = 8
+) -> np.ndarray:
     """Robot row above human row at `columns` moments of robot time, (H, W, 3) uint8 RGB.
 
     Without an alignment both clips are shown at the same shares of their own length.
@@ -60,7 +62,9 @@ def moments(num_frames: int, columns: int) -> np.ndarray:
 def _tile(picture: np.ndarray, frame: int, clip: Annotated) -> np.ndarray:
     scale = TILE_HEIGHT / picture.shape[0]
     width = round(picture.shape[1] * scale)
-    tile = cv2.resize(picture, (width, TILE_HEIGHT), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    tile = cv2.resize(
+        picture, (width, TILE_HEIGHT), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    )
     if clip.objects is not None:
         _draw_object(tile, clip.objects.points[frame] * scale, clip.objects.visible[frame])
         if frame == clip.objects.box_frame:

@@ -42,7 +42,13 @@ def cost_histogram(accepted: Sequence[float], rejected: Sequence[float], limit: 
     axes = figure.subplots()
     values = np.asarray([*accepted, *rejected, limit or 0.0])
     bins = np.linspace(0, max(float(values.max()), 1e-3) * 1.05, 22).tolist()
-    axes.hist([accepted, rejected], bins=bins, stacked=True, color=[OBJECT, "#c9ced6"], label=["accepted", "rejected"])
+    axes.hist(
+        [accepted, rejected],
+        bins=bins,
+        stacked=True,
+        color=[OBJECT, "#c9ced6"],
+        label=["accepted", "rejected"],
+    )
     if limit is not None:
         axes.axvline(limit, color=INK, lw=1, ls=(0, (3, 3)))
         axes.text(limit, axes.get_ylim()[1], " limit", va="top", ha="left", fontsize=8.5)

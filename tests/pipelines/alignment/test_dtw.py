@@ -47,7 +47,7 @@ def test_several_human_frames_collapse_to_their_median() -> None:
     assert human_index(path, 4, 5).tolist() == [0, 2, 4, 4]
 
 
-def test_frames_in_a_gap_lie_between_their_neighbours() -> None:
+def test_frames_off_the_path_lie_between_their_neighbours() -> None:
     path = np.array([[0, 0], [1, 2], [5, 10], [6, 12]])
     assert human_index(path, 7, 13).tolist() == [0, 2, 4, 6, 8, 10, 12]
 
@@ -55,6 +55,11 @@ def test_frames_in_a_gap_lie_between_their_neighbours() -> None:
 def test_frames_before_and_after_the_path_lead_to_the_ends_of_the_clips() -> None:
     path = np.array([[4, 8], [5, 10]])
     assert human_index(path, 9, 17).tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16]
+
+
+def test_an_end_of_the_path_inside_the_clip_takes_its_innermost_match() -> None:
+    path = np.array([[2, 0], [2, 1], [2, 2], [3, 3], [4, 4], [4, 5], [4, 6]])
+    assert human_index(path, 7, 7).tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 30))

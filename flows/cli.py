@@ -1,0 +1,55 @@
+"""Commands that run Prefect flows: `harp demo`, `harp run`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from data_schemas.errors import UserError
+
+app = typer.Typer()
+console = Console()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
+    pairs: Annotated[int, typer.Option(min=4, help="Human–robot pairs to simulate.")] = 64,
+    seed: Annotated[int, typer.Option(help="Same seed, same pixels.")] = 0,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="Where curation runs.")] = "ray",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the training recipe: key.path=value.")
+    ] = None,
+) -> None:
+    """See all of HARP in minutes: simulate, curate, train, evaluate, report.
+
+    Simulates people and robots doing the same tasks, curates the videos into a published version, trains the
+    aligned encoder and the latent action model on it, measures both on pairs held out, and writes
+    OUT/report.html. Running again does only what is missing.
+    """
+    from flows.everything import everything
+    from pipelines.cli import print_run
+
+    record = everything(str(out), pairs, seed, executor, set_)
+    print_run(record, out / "lake")
+    console.print(f"Open [bold]{out / 'report.html'}[/] in a browser.")
+
+
+@app.command()
+def run(
+    deployment: Annotated[str, typer.Argument(help="e.g. curate-rh20t, or Prefect's own curate/rh20t.")],
+    watch: Annotated[bool, typer.Option(help="Wait for the run and show its states.")] = False,
+) -> None:
+    """Start a Prefect deployment: `harp run curate-rh20t` is `prefect deployment run curate/rh20t`.
+
+    Prefect names a deployment FLOW/DEPLOYMENT and takes nothing else; this also takes FLOW-DEPLOYMENT.
+    """
+    import subprocess
+    import sys
+
+    name = deployment if "/" in deployment else deployment.replace("-", "/", 1)
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise UserError(f"'{deployment}' names no deployment: give FLOW-DEPLOYMENT, e.g. curate-rh20t.")
+    command = [sys.executable, "-m", "prefect", "deployment", "run", name, *(["--watch"] if watch else [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)

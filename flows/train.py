@@ -1,0 +1,48 @@
+"""Flows `train` and `evaluate`: stage 1 on a published version, and what came of it."""
+
+from pathlib import Path
+
+import flows.settings  # noqa: F401  (before prefect)
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from harp.data.version import version_folder
+from harp.evaluation.representation import evaluate_representation
+from harp.progress import ProgressBars
+from harp.recipes import load_recipe
+from harp.training.stage1 import train_stage1
+
+
+@flow(name="train", validate_parameters=True)
+def train(
+    lake: str, out: str, version: str = "latest", recipe: str = "laptop", overrides: list[str] | None = None
+) -> None:
+    """Train HARP-VE and HARP-LAM on a version. A killed run continues where its last checkpoint stands.
+
+    Args:
+        lake: folder of the lake with the version.
+        out: folder of the run.
+        version: id, or `latest`.
+        recipe: `laptop`, `paper`, or a YAML file.
+        overrides: `key.path=value` changes to the recipe.
+    """
+    config, folder = load_recipe(recipe, overrides or []), version_folder(Path(lake), version)
+    with ProgressBars() as bars:
+        train_stage1(
+            config,
+            folder,
+            Path(out),
+            observe=lambda done, total, metrics: bars("stage 1", done, total, f"loss {metrics['loss']:.3f}"),
+            observe_features=lambda done, total: bars("frozen features", done, total),
+        )
+
+
+@flow(name="evaluate", validate_parameters=True)
+def evaluate(run: str) -> None:
+    """Retrieval and paired distance on held-out pairs, before and after stage 1; the table becomes an artifact.
+
+    Args:
+        run: folder of a finished stage-1 run.
+    """
+    evaluation = evaluate_representation(Path(run))
+    create_markdown_artifact(evaluation.markdown(), key="representation", description=f"stage-1 run {run}")

@@ -1,0 +1,114 @@
+"""Commands of the researcher: `harp train`, `harp evaluate`, `harp weights`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer()
+console = Console()
+
+train_app = typer.Typer(no_args_is_help=True, help="Train models on a published version.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Evaluate trained models.")
+weights_app = typer.Typer(
+    no_args_is_help=True, help="Pretrained weights: what HARP uses, from where, under which licence."
+)
+app.add_typer(train_app, name="train")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(weights_app, name="weights")
+
+VersionOption = Annotated[str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")]
+LakeOption = Annotated[
+    Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake with the versions.")
+]
+
+
+@train_app.command("stage1")
+def train_stage1(
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run: checkpoints, logs, adapter. A killed run continues.")
+    ],
+    version: VersionOption = "latest",
+    lake: LakeOption = Path("lake"),
+    recipe: Annotated[str, typer.Option(help="laptop, paper, or a YAML file.")] = "laptop",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")
+    ] = None,
+) -> None:
+    """Train HARP-VE (aligned vision encoder) and HARP-LAM (latent action model) together.
+
+    Human videos go through the frozen encoder, robot videos through the same encoder with small adapters.
+    Only pairs of the training split are seen; the held-out ones are for `harp evaluate representation`.
+
+    Example:
+
+      harp train stage1 --version latest --lake lake --out runs/stage1 --set training.steps=500
+    """
+    from harp.data.version import version_folder
+    from harp.progress import ProgressBars
+    from harp.recipes import load_recipe
+    from harp.training.stage1 import train_stage1 as run
+
+    config, folder = load_recipe(recipe, set_ or []), version_folder(lake, version)
+    with ProgressBars() as bars:
+        result = run(
+            config,
+            folder,
+            out,
+            observe=lambda done, total, metrics: bars("stage 1", done, total, f"loss {metrics['loss']:.3f}"),
+            observe_features=lambda done, total: bars("frozen features", done, total),
+        )
+    if result.reused:
+        console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")
+    else:
+        console.print(f"Trained {result.steps} steps. Next: harp evaluate representation --run {out}")
+
+
+@evaluate_app.command("representation")
+def evaluate_representation(
+    run: Annotated[Path, typer.Option(help="Folder of a finished stage-1 run.")],
+    version: Annotated[
+        str | None, typer.Option(help="Another version to evaluate on; default: the run's own.")
+    ] = None,
+    lake: LakeOption = Path("lake"),
+) -> None:
+    """Human-robot retrieval, paired distance and UMAP on pairs held out from training, before and after stage 1.
+
+    Writes evaluation.json, a table and pictures into the run's folder.
+    """
+    from harp.data.version import version_folder
+    from harp.evaluation.representation import evaluate_representation as evaluate
+
+    evaluation = evaluate(run, version_folder(lake, version) if version else None)
+    console.print(evaluation.table())
+    console.print(f"Written to [bold]{run / 'evaluation'}[/]")
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """Every pretrained model that HARP may use, and whether it is in the cache."""
+    from harp.weights.store import list_models
+
+    table = Table()
+    for column in ("model", "revision", "licence", "MB", "cached", "for"):
+        table.add_column(column, justify="right" if column == "MB" else "left")
+    for state in list_models():
+        entry = state.entry
+        cached = "[green]yes[/]" if state.cached else "no"
+        table.add_row(
+            entry.name, entry.revision, entry.license, f"{entry.size / 1e6:.0f}", cached, entry.purpose
+        )
+    console.print(table)
+
+
+@weights_app.command("pull")
+def pull_weights(
+    names: Annotated[list[str] | None, typer.Argument(help="Models to fetch; default: all.")] = None,
+) -> None:
+    """Fetch models now, so that later runs need no network. Each is checked by its SHA-256."""
+    from harp.weights.store import list_models, resolve
+
+    for name in names or [state.entry.name for state in list_models()]:
+        console.print(f"{name}: {resolve(name)}")

@@ -1,0 +1,69 @@
+"""What a report shows of a curation: the rows of its latest run, joined."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_schemas.cues import ObjectTrack, WristTrack
+from data_schemas.demonstrations import Demonstration
+from data_schemas.pairs import Alignment, Verdict
+from pipelines.engine.lake import Lake
+from pipelines.inputs import Annotated
+from pipelines.pairing import pair_up
+from pipelines.runs import RunRecord
+
+
+@dataclass(frozen=True)
+class Curated:
+    """Everything under the keys of one run; missing tables give empty collections."""
+
+    demonstrations: list[Demonstration]
+    annotated: dict[str, Annotated]
+    """Demonstration id -> clip with its cues."""
+    halves: dict[str, tuple[Annotated, Annotated]]
+    """Pair id -> (human, robot)."""
+    alignments: dict[str, Alignment]
+    verdicts: list[Verdict]
+    """Rejected ones first."""
+    models: list[str]
+    cost_limit: float | None
+
+    def subject(self, subject_id: str) -> Demonstration:
+        """The demonstration that stands for a verdict's subject: a pair's robot half, or the single clip."""
+        if subject_id in self.halves:
+            return self.halves[subject_id][1].demonstration
+        return self.annotated[subject_id].demonstration
+
+
+def load_curated(lake: Lake, run: RunRecord) -> Curated:
+    """Read and join the tables of a run."""
+    keys = run.keys
+    root = Path(run.raw_root)
+    rows = lake.read(Demonstration, keys["ingest"]) if "ingest" in keys else {}
+    demonstrations = list({d.demonstration_id: d for d in rows.values()}.values())
+    wrists = lake.read(WristTrack, keys["wrist_tracks"]) if "wrist_tracks" in keys else {}
+    objects = lake.read(ObjectTrack, keys["object_tracks"]) if "object_tracks" in keys else {}
+    alignments = lake.read(Alignment, keys["alignments"]) if "alignments" in keys else {}
+    verdicts = lake.read(Verdict, keys["verdicts"]) if "verdicts" in keys else {}
+    annotated = {
+        d.demonstration_id: Annotated(
+            d, root, wrists.get(d.demonstration_id), objects.get(d.demonstration_id)
+        )
+        for d in demonstrations
+    }
+    halves = {
+        pair.pair_id: (annotated[pair.human.demonstration_id], annotated[pair.robot.demonstration_id])
+        for pair in pair_up(demonstrations).pairs
+    }
+    known = set(halves) | set(annotated)
+    shown = [v for v in verdicts.values() if v.subject_id in known]
+    sources = {track.source for track in (*wrists.values(), *objects.values())}
+    sources |= {track.box_source for track in objects.values()}
+    return Curated(
+        demonstrations=demonstrations,
+        annotated=annotated,
+        halves=halves,
+        alignments=alignments,
+        verdicts=sorted(shown, key=lambda v: (v.accepted, v.kind, v.subject_id)),
+        models=sorted(sources),
+        cost_limit=run.recipe.get("verdict", {}).get("max_alignment_cost"),
+    )

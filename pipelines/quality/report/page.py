@@ -1,0 +1,174 @@
+"""Puts the report together: reads the lake, draws, and renders one HTML file that loads nothing from elsewhere."""
+
+import base64
+import io
+import os
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+from markupsafe import Markup
+from PIL import Image
+
+from data_schemas.pairs import Verdict
+from data_schemas.versions import Manifest
+from pipelines.engine.lake import Lake
+from pipelines.quality.report import figures
+from pipelines.quality.report.contact_sheets import pair_sheet
+from pipelines.quality.report.curated import Curated, load_curated
+from pipelines.quality.report.learned import evaluation_section, training_section
+from pipelines.runs import latest_run, problems
+from pipelines.shards.publish import load_manifest
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+MAX_PROBLEMS = 30
+METRICS_SHOWN = 6
+
+
+def write_report(
+    lake: Lake, out: Path, training: Path | None = None, dataset: str | None = None, max_pairs: int = 12
+) -> None:
+    """Write the page about the latest run of a data set, and a training of it where one is given.
+
+    Args:
+        lake: where the curation published.
+        out: HTML file to write.
+        training: folder of a stage-1 run; its curves and, if it was evaluated, its retrieval are shown.
+        dataset: default: that of the latest run.
+        max_pairs: contact sheets shown; rejected pairs come first, since they want a look most.
+    """
+    run = latest_run(lake, dataset)
+    curated = load_curated(lake, run)
+    manifest = load_manifest(lake, run.version_id) if run.version_id else None
+    troubles = problems(lake, run)
+    evaluation = evaluation_section(training) if training else None
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            dataset=run.dataset,
+            run=run,
+            lake=lake.root,
+            version=manifest,
+            size_mb=sum(shard.num_bytes for shard in manifest.shards) / 1e6 if manifest else 0,
+            headline=_headline(curated, manifest, evaluation),
+            stages=run.stages,
+            problems=troubles[:MAX_PROBLEMS],
+            more_problems=max(0, len(troubles) - MAX_PROBLEMS),
+            pairs=[_pair_card(curated, v) for v in _worth_showing(curated, max_pairs)],
+            verdicts=[_verdict_row(curated, v) for v in curated.verdicts],
+            verdict_metrics=_metric_names(curated),
+            histograms=[Markup(svg) for svg in _histograms(curated)],
+            training=training_section(training) if training else None,
+            evaluation=evaluation,
+            models=curated.models,
+            recipe=yaml.safe_dump(run.recipe, sort_keys=False),
+            harp_version=installed_version("harp-vla"),
+        )
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.tmp")
+    temporary.write_text(page, encoding="utf-8")
+    os.replace(temporary, out)
+
+
+def picture_source(picture: np.ndarray) -> str:
+    """`data:` address of an (H, W, 3) uint8 RGB picture as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=86, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+
+
+def _headline(
+    curated: Curated, manifest: Manifest | None, evaluation: dict[str, Any] | None
+) -> list[tuple[str, str]]:
+    pairs = [v for v in curated.verdicts if v.kind == "pair"]
+    tiles = [
+        (str(len(curated.demonstrations)), "clips read"),
+        (f"{sum(v.accepted for v in pairs)} of {len(pairs)}", "pairs accepted"),
+    ]
+    if manifest is not None:
+        tiles.append((f"{manifest.counts.get('frames', 0):,}", "frames published"))
+        tiles.append((str(manifest.counts.get("held_out_pairs", 0)), "pairs held out for evaluation"))
+    if evaluation is not None:
+        tiles.append((evaluation["headline"], "average R@1 before → after stage 1"))
+    return tiles
+
+
+def _worth_showing(curated: Curated, count: int) -> list[Verdict]:
+    pairs = [v for v in curated.verdicts if v.kind == "pair"]
+    rejected = [v for v in pairs if not v.accepted]
+    accepted = [v for v in pairs if v.accepted]
+    # Evenly through the range of costs, so that the worst accepted ones are among those shown.
+    accepted.sort(key=lambda v: v.metrics.get("alignment_cost", 0.0))
+    rejected = rejected[: count // 2] if len(accepted) > count // 2 else rejected[:count]
+    room = min(count - len(rejected), len(accepted))
+    chosen = np.linspace(0, len(accepted) - 1, room).round().astype(int) if room else []
+    return [*rejected, *(accepted[i] for i in chosen)]
+
+
+def _pair_card(curated: Curated, verdict: Verdict) -> dict[str, Any]:
+    human, robot = curated.halves[verdict.subject_id]
+    alignment = curated.alignments.get(verdict.subject_id)
+    facts = [f"human {human.demonstration.num_frames} frames, robot {robot.demonstration.num_frames} frames"]
+    if alignment is not None:
+        facts.append(f"aligned on the {alignment.cue} cue, cost {alignment.cost:.3f}")
+    return {
+        "label": robot.demonstration.source,
+        "instruction": robot.demonstration.instruction or human.demonstration.instruction,
+        "accepted": verdict.accepted,
+        "reasons": verdict.reasons,
+        "facts": ", ".join(facts),
+        "sheet": picture_source(pair_sheet(human, robot, alignment)),
+        "plot": Markup(figures.alignment_plot(alignment, human.wrist, robot.wrist)) if alignment else "",
+    }
+
+
+def _metric_names(curated: Curated) -> list[str]:
+    names = [name for v in curated.verdicts for name in v.metric_names]
+    return list(dict.fromkeys(names))[:METRICS_SHOWN]
+
+
+def _verdict_row(curated: Curated, verdict: Verdict) -> dict[str, Any]:
+    metrics = verdict.metrics
+    clip = curated.subject(verdict.subject_id)
+    values = [metrics.get(name, float("nan")) for name in _metric_names(curated)]
+    return {
+        "label": clip.source,
+        "instruction": clip.instruction,
+        "accepted": verdict.accepted,
+        "reasons": verdict.reasons,
+        "metrics": ["–" if np.isnan(value) else f"{value:.2f}" for value in values],
+    }
+
+
+def _histograms(curated: Curated) -> list[str]:
+    by_verdict: dict[bool, list[float]] = {True: [], False: []}
+    for verdict in curated.verdicts:
+        if verdict.subject_id in curated.alignments:
+            by_verdict[verdict.accepted].append(curated.alignments[verdict.subject_id].cost)
+    wrists: dict[str, list[float]] = {"human": [], "robot": []}
+    objects: dict[str, list[float]] = {"human": [], "robot": []}
+    for clip in curated.annotated.values():
+        embodiment = clip.demonstration.embodiment
+        if clip.wrist is not None:
+            wrists[embodiment].append(float(clip.wrist.visible.mean()))
+        if clip.objects is not None:
+            objects[embodiment].append(float(clip.objects.visible.mean()))
+    return [
+        figures.cost_histogram(by_verdict[True], by_verdict[False], curated.cost_limit),
+        figures.share_histogram("Wrist or end effector visible", wrists),
+        figures.share_histogram("Object keypoints visible", objects),
+    ]

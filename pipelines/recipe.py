@@ -1,0 +1,55 @@
+"""The recipe of a curation: which reader, and the configuration of every stage. Defaults stand for the rest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harp.configuration import load_recipe
+from pipelines.alignment.stage import AlignConfig
+from pipelines.datasets.base import Reader
+from pipelines.datasets.ingest import IngestConfig
+from pipelines.objects.stage import ObjectConfig
+from pipelines.quality.verdict import VerdictConfig
+from pipelines.shards.stage import ShardConfig
+from pipelines.wrists.stage import WristConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class ReaderConfig(BaseModel):
+    """Name of a reader and its own options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    options: dict = Field(default_factory=dict)
+
+
+class CurateRecipe(BaseModel):
+    """How to curate one data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Name of the data set in tables, ids and versions."""
+    reader: ReaderConfig
+    wrists: WristConfig = WristConfig()
+    objects: ObjectConfig = ObjectConfig()
+    alignment: AlignConfig = AlignConfig()
+    verdict: VerdictConfig = VerdictConfig()
+    shards: ShardConfig = ShardConfig()
+    max_failed_fraction: float = Field(0.5, ge=0, le=1)
+    """A stage in which more items failed ends the run, after everything else was committed."""
+
+    @property
+    def ingest(self) -> IngestConfig:
+        return IngestConfig(name=self.reader.name, dataset=self.dataset, options=self.reader.options)
+
+    def make_reader(self) -> Reader:
+        return self.ingest.make_reader()
+
+
+def load_curate_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> CurateRecipe:
+    """A recipe by the name it ships under, or by the path of a YAML file, with `key.path=value` changes."""
+    return load_recipe(CurateRecipe, RECIPES, name_or_path, overrides)
