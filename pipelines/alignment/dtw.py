@@ -38,10 +38,10 @@ def warping_path(robot: np.ndarray, human: np.ndarray) -> np.ndarray:
 def human_index(path: np.ndarray, robot_frames: int, human_frames: int) -> np.ndarray:
     """(robot_frames,) int64 non-decreasing human frame per robot frame.
 
-    Several human frames matched to one robot frame collapse to their median. A robot frame that is not on the
-    path (it lay in a gap) is interpolated between its matched neighbours; before the first and after the last
-    of them, towards the clips' own ends. The human frames that belong into the gap are all matched to the
-    frames at its edges, so the edge before a gap takes its first match and the edge after it its last.
+    Several human frames matched to one robot frame collapse to their median. A robot frame between two matched
+    ones is interpolated. Where the path begins after the first robot frame or ends before the last one, the
+    remaining frames lead to the clip's own ends; the human frames that belong there are all matched to the end
+    of the path, which therefore takes its innermost match.
 
     Args:
         path: (P, 2) monotone path of (robot frame, human frame), in frames of the two clips.
@@ -49,15 +49,13 @@ def human_index(path: np.ndarray, robot_frames: int, human_frames: int) -> np.nd
     matched = np.unique(path[:, 0])
     first = np.searchsorted(path[:, 0], matched, side="left")
     last = np.searchsorted(path[:, 0], matched, side="right") - 1
-    gap_before = np.diff(matched, prepend=-1) > 1
-    gap_after = np.diff(matched, append=robot_frames) > 1
     # On a monotone path the median of a run of matches is the mean of its two middle ones.
     chosen = 0.5 * (path[(first + last) // 2, 1] + path[(first + last + 1) // 2, 1])
-    chosen[gap_after & ~gap_before] = path[first[gap_after & ~gap_before], 1]
-    chosen[gap_before & ~gap_after] = path[last[gap_before & ~gap_after], 1]
     if matched[0] > 0:
+        chosen[0] = path[last[0], 1]
         matched, chosen = np.insert(matched, 0, 0), np.insert(chosen, 0, 0.0)
     if matched[-1] < robot_frames - 1:
+        chosen[-1] = max(path[first[-1], 1], chosen[0])
         matched, chosen = np.append(matched, robot_frames - 1), np.append(chosen, human_frames - 1.0)
     index = np.interp(np.arange(robot_frames), matched, chosen)
     return np.rint(index).astype(np.int64)

@@ -30,8 +30,6 @@ class AlignConfig(StageConfig):
     """Share of frames in which each side must see the cue."""
     min_extent: float = Field(default=0.03, ge=0)
     """How far a track must range, as a share of the image's diagonal: what stays put aligns nothing."""
-    max_gap: float = Field(default=0.5, ge=0)
-    """Seconds without the cue that are bridged; frames in longer gaps get their partner by interpolation."""
     smoothing: float = Field(default=0.1, ge=0)
     """Standard deviation of the Gaussian on the cue, seconds."""
     warp: WarpConfig = WarpConfig()
@@ -107,9 +105,5 @@ class AlignStage(Stage[PairInput]):
 
     def _prepare(self, side: Annotated, signal: Signal) -> Track:
         return prepare_track(
-            signal.values,
-            signal.usable,
-            side.demonstration.timestamps,
-            max_gap=self.config.max_gap,
-            smoothing=self.config.smoothing,
+            signal.values, signal.usable, side.demonstration.timestamps, self.config.smoothing
         )
