@@ -24,6 +24,7 @@ from harp.weights.catalog import HubSource, ModelEntry, WheelSource
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 8
+HUB_ENDPOINT = constants.ENDPOINT
 
 
 class SourceUnavailable(Exception):
@@ -74,7 +75,7 @@ def fetch_hub(source: HubSource, entry: ModelEntry, target: Path) -> None:
     if constants.HF_HUB_OFFLINE:
         raise SourceUnavailable("hub skipped because HF_HUB_OFFLINE is set")
     try:  # the hub's own client tries six times with growing pauses
-        get_session().head(constants.ENDPOINT, timeout=CONNECT_TIMEOUT)
+        get_session().head(HUB_ENDPOINT, timeout=CONNECT_TIMEOUT)
     except Exception as error:  # whatever its HTTP library raises
         raise SourceUnavailable(f"hub cannot be reached ({error})") from error
     announce(entry, source)
@@ -82,7 +83,12 @@ def fetch_hub(source: HubSource, entry: ModelEntry, target: Path) -> None:
     for name, member in source.members.items():
         try:
             path = hf_hub_download(
-                source.repo, member, revision=source.commit, local_dir=download, etag_timeout=CONNECT_TIMEOUT
+                source.repo,
+                member,
+                revision=source.commit,
+                local_dir=download,
+                endpoint=HUB_ENDPOINT,
+                etag_timeout=CONNECT_TIMEOUT,
             )
         except Exception as error:  # the hub client raises errors of several libraries
             raise SourceUnavailable(f"{source} does not give {member} ({type(error).__name__})") from error

