@@ -142,17 +142,23 @@ class _Scan:
         self._check_duration(name)
 
     def _check_duration(self, name: str) -> None:
-        """Only for containers that count no frames: does the last frame reach the promised end?"""
+        """Only for containers that count no frames: does the last frame reach the promised end?
+
+        Matroska promises the end on its own clock, others the length from the first frame on.
+        """
         seconds = promised_seconds(self.container) if self.expected is None else None
         if seconds is None or self.stream.time_base is None:
             return
         times = np.array(self.pts, np.float64) * float(self.stream.time_base)
-        shown = times[-1] - times[0] + (np.median(np.diff(times)) if len(times) > 1 else 0)
-        if shown < seconds - MAX_MISSING_SECONDS:
+        interval = float(np.median(np.diff(times))) if len(times) > 1 else seconds
+        length = times[-1] - times[0] + interval
+        reached = length + max(times[0], 0)
+        if reached < seconds - MAX_MISSING_SECONDS:
+            expected = round((seconds - reached + length) / interval)
             raise BadInput(
                 "truncated_video",
-                f"{name} ends early: {len(times)} frames decode, {shown:.2f} s of the {seconds:.2f} s its "
-                f"header promises (about {round(len(times) * seconds / max(shown, 1e-9))} frames).",
+                f"{name} ends early: {len(times)} frames decode of about {expected}, as they end at {reached:.2f} s "
+                f"and its header promises {seconds:.2f} s.",
             )
 
     def index(self) -> VideoIndex:

@@ -70,9 +70,10 @@ class PyAVReader:
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"frames {wanted.min()}..{wanted.max()} of a video of {len(self)} frames")
         out = np.empty((len(wanted), self.height, self.width, 3), np.uint8)
-        order = np.argsort(wanted, kind="stable")
-        unique, starts = np.unique(wanted[order], return_index=True)
-        places = dict(zip(unique.tolist(), np.split(order, starts[1:]), strict=True))
+        unique, which = np.unique(wanted, return_inverse=True)
+        places: dict[int, list[int]] = {i: [] for i in unique.tolist()}
+        for place, k in enumerate(which):
+            places[int(unique[k])].append(place)
         for run in self._runs(unique):
             for i, frame in self._decode_from(int(run[0])):
                 if i in places:

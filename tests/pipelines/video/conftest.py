@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
 BITS = 12
 BLOCK = 16
@@ -38,6 +39,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
     def make(
         name: str,
+        *,
         count: int = 60,
         codec: str = "libx264",
         options: dict[str, str] | None = None,
@@ -51,6 +53,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
             stream = container.add_stream(
                 codec, rate=Fraction(1) / time_base if pts is None else 30, options=options or {}
             )
+            assert isinstance(stream, VideoStream)
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             stream.codec_context.time_base = time_base
             stream.codec_context.thread_count = 1

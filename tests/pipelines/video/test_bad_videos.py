@@ -46,7 +46,7 @@ def test_cut_with_the_table_at_the_end(make_video: MakeVideo, keep: float) -> No
 def test_cut_where_the_container_counts_no_frames(make_video: MakeVideo) -> None:
     bad = refusal(cut(make_video("a.mkv"), 0.5))
     assert bad.reason == "truncated_video"
-    assert "of about 60" in bad.detail
+    assert 58 <= int(bad.detail.split("of about ")[1].split(",")[0]) <= 62
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
@@ -89,8 +89,8 @@ def test_sound_alone(tmp_path: Path) -> None:
 
 
 def test_no_frames(tmp_path: Path) -> None:
-    path = tmp_path / "z.mkv"
-    with av.open(str(path), "w") as container:
+    path = tmp_path / "z.mp4"
+    with av.open(str(path), "w", options={"movflags": "empty_moov"}) as container:
         stream = container.add_stream("libx264", rate=30)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         container.start_encoding()
