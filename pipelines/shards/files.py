@@ -1,0 +1,76 @@
+"""Names and files below a lake's root: safe names, paths that stay inside, atomic writes."""
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data_schemas.errors import UserError
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+"""No dot and no slash: a name can neither leave its folder nor end a WebDataset key early."""
+
+
+def check_name(what: str, name: str) -> str:
+    """The name, if it may become part of a path.
+
+    Raises:
+        UserError: it may not.
+    """
+    if not SAFE_NAME.fullmatch(name):
+        raise UserError(
+            f"The {what} {name!r} cannot name a file: use letters, digits, '-' and '_', beginning with a letter "
+            "or digit."
+        )
+    return name
+
+
+def local_root(root: Path | str) -> Path:
+    """The lake's folder.
+
+    Raises:
+        UserError: the lake is an object store, where shards cannot be written yet.
+    """
+    if "://" in str(root):
+        raise UserError(f"Shards are written to local folders, and the lake is {root}: use a local lake.")
+    return Path(root)
+
+
+def inside(root: Path, relative: str) -> Path:
+    """`root / relative`.
+
+    Raises:
+        UserError: the path leads out of the root.
+    """
+    path = root / relative
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"The path {relative!r} leads out of the lake {root}; it cannot be used.")
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, flushed to disk and renamed to it on success, removed on failure."""
+    with temporary(path.parent) as draft:
+        yield draft
+        move(draft, path)
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[Path]:
+    """A path in the folder that is removed at the end if it still exists."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def move(draft: Path, path: Path) -> None:
+    """Give a finished file its name: readers see all of it or nothing, even after a power cut."""
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)

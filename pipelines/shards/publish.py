@@ -1,0 +1,158 @@
+"""Publishes shards as an immutable version: an index of all samples, and a manifest that names every shard by checksum.
+
+The version's id is a hash of its shards' checksums, so the same content gives the same version and nothing is
+written. The index is written before the manifest, and both by renaming: a version whose manifest can be read is complete.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from data_schemas import SCHEMA_VERSION
+from data_schemas.errors import UserError
+from data_schemas.identity import content_id, file_sha256
+from data_schemas.pairs import Shard
+from data_schemas.samples import SampleIndex
+from data_schemas.versions import Manifest, ShardFile
+from pipelines.engine.lake import Lake
+from pipelines.shards.files import check_name, inside, local_root, replacing
+from pipelines.shards.writer import PackedSample, index_path, write_rows
+
+LATEST = "latest"
+
+
+def publish(
+    lake: Lake, dataset: str, shards: Sequence[Shard], stage_keys: Mapping[str, str], recipe: dict
+) -> tuple[Manifest, bool]:
+    """Publish shards of one data set.
+
+    Returns:
+        The manifest, and whether the version is new.
+
+    Raises:
+        UserError: there is nothing to publish, or a shard's file is gone or has another size.
+    """
+    root = local_root(lake.root)
+    check_name("data set", dataset)
+    if not shards:
+        raise UserError(
+            f"There is nothing to publish for {dataset}: no pair or demonstration was accepted; "
+            "`harp status` says why."
+        )
+    files = [_shard_file(root, shard) for shard in sorted(shards, key=lambda s: s.path)]
+    version_id = content_id(
+        "version",
+        str(SCHEMA_VERSION),
+        dataset,
+        *(part for file in files for part in (file.path, file.sha256)),
+    )
+    folder = root / "versions" / version_id
+    is_new = not (folder / "manifest.json").exists()
+    if is_new:
+        samples = [sample for file in files for sample in _packed_samples(root, file.path)]
+        with replacing(folder / "index.parquet") as draft:
+            write_rows(draft, SampleIndex, samples)
+        manifest = Manifest(
+            version_id=version_id,
+            dataset=dataset,
+            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            shards=files,
+            index_sha256=file_sha256(folder / "index.parquet"),
+            stage_keys=dict(stage_keys),
+            recipe=recipe,
+            licenses=dict(sorted(Counter(sample.license for sample in samples).items())),
+            counts=_counts(samples),
+        )
+        with replacing(folder / "manifest.json") as draft:
+            draft.write_text(manifest.model_dump_json(indent=1))
+    _point_latest(root, dataset, version_id)
+    return load_manifest(lake, version_id), is_new
+
+
+def load_manifest(lake: Lake, version: str = LATEST, dataset: str | None = None) -> Manifest:
+    """A published version.
+
+    Args:
+        version: its id, or `latest`: the one published last, also when its content had been published before.
+        dataset: whose latest; needed where the lake has several.
+
+    Raises:
+        UserError: there is no such version, or its manifest cannot be read.
+    """
+    root = local_root(lake.root)
+    if version == LATEST:
+        version = _latest(root, dataset)
+    path = root / "versions" / check_name("version", version) / "manifest.json"
+    try:
+        return Manifest.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        known = ", ".join(manifest.version_id for manifest in list_versions(lake)[:5]) or "none yet"
+        raise UserError(f"The lake {root} has no version {version!r}; it has: {known}.") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise UserError(f"{path} is not a valid manifest: '{where}' {problem['msg'].lower()}.") from None
+
+
+def list_versions(lake: Lake) -> list[Manifest]:
+    """All published versions, the newest first."""
+    folders = (path.parent.name for path in local_root(lake.root).glob("versions/*/manifest.json"))
+    return sorted((load_manifest(lake, name) for name in folders), key=lambda m: m.created_at, reverse=True)
+
+
+def _shard_file(root: Path, shard: Shard) -> ShardFile:
+    path = inside(root, shard.path)
+    found = path.stat().st_size if path.is_file() else None
+    if found != shard.num_bytes:
+        state = "is missing" if found is None else f"has {found} bytes instead of {shard.num_bytes}"
+        raise UserError(f"The shard {path} {state}: restore it, or curate into a new lake.")
+    return ShardFile(
+        path=shard.path, sha256=shard.sha256, num_bytes=shard.num_bytes, num_samples=shard.num_samples
+    )
+
+
+def _packed_samples(root: Path, shard: str) -> list[PackedSample]:
+    path = index_path(root, shard)
+    if not path.is_file():
+        raise UserError(f"The index {path} is missing: restore it, or curate into a new lake.")
+    return [PackedSample.from_record(record) for record in pq.read_table(path).to_pylist()]
+
+
+def _counts(samples: Sequence[PackedSample]) -> dict[str, int]:
+    subjects = Counter((kind, split) for _, kind, split in {(s.subject_id, s.kind, s.split) for s in samples})
+    kinds = Counter({kind: 0 for kind in ("pair", "human", "robot")})
+    for (kind, _), number in subjects.items():
+        kinds[kind] += number
+    return {
+        "pairs": kinds["pair"],
+        "human": kinds["human"],
+        "robot": kinds["robot"],
+        "samples": len(samples),
+        "frames": sum(sample.num_frames for sample in samples),
+        "train_pairs": subjects["pair", "train"],
+        "held_out_pairs": subjects["pair", "held_out"],
+    }
+
+
+def _point_latest(root: Path, dataset: str, version_id: str) -> None:
+    with replacing(root / "versions" / f"{dataset}.latest.json") as draft:
+        draft.write_text(json.dumps({"version_id": version_id}))
+
+
+def _latest(root: Path, dataset: str | None) -> str:
+    suffix = ".latest.json"
+    known = {path.name.removesuffix(suffix): path for path in root.glob(f"versions/*{suffix}")}
+    wanted = sorted(known) if dataset is None else [dataset]
+    if len(wanted) > 1:
+        raise UserError(
+            f"The lake {root} has versions of several data sets: name one of {', '.join(wanted)}."
+        )
+    if not wanted or wanted[0] not in known:
+        of = f" of {dataset}" if dataset else ""
+        raise UserError(f"The lake {root} has no version{of} yet: publish one with `harp curate`.")
+    return json.loads(known[wanted[0]].read_text())["version_id"]

@@ -1,0 +1,86 @@
+"""What a shard holds, which subjects share one, and which are held out.
+
+Subjects are put into shards by the bits of a hash: all in one bucket, and a bucket that overflows is split in two by the next
+bit. The result depends on the set of subjects alone. Adding one rewrites the shard it falls into, or splits it; no
+other changes, where filling shards in order would rewrite all that follow. The price is that shards are on
+average 70 % full.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from data_schemas.demonstrations import Demonstration
+from data_schemas.identity import content_id
+from data_schemas.pairs import Alignment
+from pipelines.inputs import Annotated
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A pair with its alignment, or a demonstration without partner."""
+
+    subject_id: str
+    kind: str
+    """`pair`, `human` or `robot`."""
+    human: Annotated | None
+    robot: Annotated | None
+    alignment: Alignment | None
+
+    @property
+    def reference(self) -> Demonstration:
+        """Whose time line it is: the robot's in a pair."""
+        clip = self.robot or self.human
+        assert clip is not None, f"subject {self.subject_id} has no side"
+        return clip.demonstration
+
+    @property
+    def demonstrations(self) -> list[Demonstration]:
+        """Of the sides that are there, the reference first."""
+        return [clip.demonstration for clip in (self.robot, self.human) if clip is not None]
+
+    @property
+    def license(self) -> str:
+        """Of all that is in it; an SPDX expression where the halves' licences differ."""
+        return " AND ".join(sorted({d.license for d in self.demonstrations}))
+
+
+@dataclass(frozen=True)
+class ShardInput:
+    """Subjects of one data set, kind and split that share a tar."""
+
+    dataset: str
+    kind: str
+    split: str
+    subjects: tuple[Subject, ...]
+
+    @property
+    def shard_id(self) -> str:
+        """Follows from what the shard is to hold."""
+        members = (subject.subject_id for subject in self.subjects)
+        return content_id("shard", self.dataset, self.kind, self.split, *members)
+
+
+def split_of(subject: Subject, held_out_fraction: float) -> str:
+    """`train` or `held_out`, by a hash of the pair key, so that all cameras of one pair share the split.
+
+    A demonstration that was never meant to be paired always trains. One that lost its partner follows its pair
+    key, since other cameras may show the same scene.
+    """
+    first = subject.reference
+    if subject.kind != "pair" and first.pair_key is None:
+        return "train"
+    name = content_id("split", first.dataset, first.pair_key or subject.subject_id)
+    return "held_out" if int(name, 16) / 2**64 < held_out_fraction else "train"
+
+
+def bucket(subjects: Sequence[Subject], capacity: int, depth: int = 0) -> Iterator[tuple[Subject, ...]]:
+    """Groups of at most `capacity` subjects, each in order of their ids; no empty group."""
+    if len(subjects) <= capacity:
+        if subjects:
+            yield tuple(sorted(subjects, key=lambda s: s.subject_id))
+        return
+    halves: tuple[list[Subject], list[Subject]] = ([], [])
+    for subject in subjects:
+        halves[int(content_id("bucket", subject.subject_id), 16) >> (63 - depth) & 1].append(subject)
+    for half in halves:
+        yield from bucket(half, capacity, depth + 1)
