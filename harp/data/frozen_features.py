@@ -56,6 +56,7 @@ class FrozenFeatures:
         version: PublishedVersion,
         reader: ShardReader,
         encode: Encode,
+        *,
         identity: str,
         folder: Path,
         max_token_bytes: int,
@@ -93,7 +94,9 @@ class FrozenFeatures:
                 progress(done, len(samples))
             for path, tensors in zip(_paths(folder, shard), (pooled, tokens), strict=True):
                 _write(path, tensors)
-        (folder / "identity.json").write_text(json.dumps({"version": version.version_id, "encoder": identity}))
+        (folder / "identity.json").write_text(
+            json.dumps({"version": version.version_id, "encoder": identity})
+        )
         return cls(folder, list(by_shard), keep_tokens)
 
     def pooled(self, draw: ClipDraw, side: str) -> torch.Tensor:

@@ -9,6 +9,7 @@ batch would be its own negative.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class TransitionSampler:
         horizon = horizon_frames(rng.uniform(*self._config.horizon_seconds), subject.fps, last)
         t = int(rng.integers(last - horizon + 1))
         edges = np.linspace(0, subject.num_frames, num_context + 1)
-        context = (min(last, math.floor(rng.uniform(*edge))) for edge in zip(edges, edges[1:], strict=False))
+        context = (min(last, math.floor(rng.uniform(*edge))) for edge in pairwise(edges))
         return ClipDraw(subject, (t, t + horizon, *context))
 
 

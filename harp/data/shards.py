@@ -83,7 +83,9 @@ class ShardReader:
         data = np.frombuffer(self.read(sample, suffix), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
         if image is None:
-            raise UserError(f"Member {sample.key}.{suffix} in {sample.shard} is no JPEG; publish the version again.")
+            raise UserError(
+                f"Member {sample.key}.{suffix} in {sample.shard} is no JPEG; publish the version again."
+            )
         return image
 
     def _walk(self, key: str) -> dict[str, tuple[int, int]]:
@@ -122,9 +124,13 @@ class ShardReader:
         path = self._version.lake / shard
         published = self._version.shard_files.get(shard)
         if published is None or not path.resolve().is_relative_to(self._version.lake):
-            raise UserError(f"The index names the shard {shard}, the manifest does not; publish the version again.")
+            raise UserError(
+                f"The index names the shard {shard}, the manifest does not; publish the version again."
+            )
         if not path.is_file():
-            raise UserError(f"The shard {path} is missing; copy the version's shards again from their source.")
+            raise UserError(
+                f"The shard {path} is missing; copy the version's shards again from their source."
+            )
         same = path.stat().st_size == published.num_bytes
         if same and self._verify == "sha256":
             same = file_sha256(path) == published.sha256

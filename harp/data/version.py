@@ -1,5 +1,6 @@
 """A published version as training sees it: subjects made of segments, with their place in the shards."""
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,7 +63,7 @@ class Subject:
 class PublishedVersion:
     """Manifest and index of one version; the folder is `<lake>/versions/<version_id>`."""
 
-    lake: Path
+    folder: Path
     manifest: Manifest
     samples: tuple[SampleIndex, ...]
 
@@ -95,7 +96,12 @@ class PublishedVersion:
             state = "has changed since it was published" if index.is_file() else "is missing"
             raise UserError(f"{index} {state}; publish the version again, or copy it again from its source.")
         samples = tuple(SampleIndex.from_record(row) for row in pq.read_table(index).to_pylist())
-        return cls(folder.resolve().parents[1], manifest, samples)
+        return cls(folder.resolve(), manifest, samples)
+
+    @property
+    def lake(self) -> Path:
+        """Root that the paths of shards are relative to."""
+        return self.folder.parents[1]
 
     @property
     def version_id(self) -> str:
@@ -125,3 +131,22 @@ class PublishedVersion:
         counts = Counter((s.kind, s.segments[0].split) for s in self._subjects)
         parts = (f"{number} {kind} ({split})" for (kind, split), number in sorted(counts.items()))
         return f"version {self.version_id}: {', '.join(parts)}"
+
+
+def version_folder(lake: Path, version: str) -> Path:
+    """Folder of a version given as its id, as `latest`, or as the path of the folder itself.
+
+    Raises:
+        UserError: no such version.
+    """
+    if (Path(version) / "manifest.json").is_file():
+        return Path(version)
+    manifests = list((lake / "versions").glob("*/manifest.json"))
+    if version == "latest" and manifests:
+        # By the time in the manifest: a copied lake has new file times.
+        return max(manifests, key=lambda path: json.loads(path.read_text())["created_at"]).parent
+    for path in manifests:
+        if path.parent.name == version:
+            return path.parent
+    known = ", ".join(sorted(path.parent.name for path in manifests)) or "none"
+    raise UserError(f"There is no version '{version}' in {lake}; its versions are: {known}.")

@@ -6,7 +6,8 @@ checkpoints map one to one.
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+
+from harp.attention import attention
 
 
 class SelfAttention(nn.Module):
@@ -37,5 +38,5 @@ class SelfAttention(nn.Module):
             for layer in (self.to_q, self.to_k, self.to_v)
         )
         mask = None if key_mask_BN is None else key_mask_BN[:, None, None, :]
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        y = attention(q, k, v, mask, causal)
         return self.to_out(y.transpose(1, 2).reshape(B, N, D))

@@ -45,7 +45,9 @@ class FrozenTextEncoder:
     def __init__(self, model: str, max_tokens: int = 64, device: torch.device | str = "cpu") -> None:
         folder = resolve(model) if model in CATALOG else Path(model)
         if not (folder / "config.json").is_file():
-            raise UserError(f"No text encoder {model!r}: neither a folder with one nor one of {', '.join(CATALOG)}.")
+            raise UserError(
+                f"No text encoder {model!r}: neither a folder with one nor one of {', '.join(CATALOG)}."
+            )
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model = AutoModelForTextEncoding.from_pretrained(folder, local_files_only=True)
         self._model = self._model.to(device).eval().requires_grad_(False)

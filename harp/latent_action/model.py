@@ -78,7 +78,9 @@ class LatentActionModel(nn.Module):
             effector=self.effector_head(x[:, :, Q + 1]),
         )
 
-    def decode(self, condition_BPV: torch.Tensor, quantized_BQd: torch.Tensor, language: Language) -> torch.Tensor:
+    def decode(
+        self, condition_BPV: torch.Tensor, quantized_BQd: torch.Tensor, language: Language
+    ) -> torch.Tensor:
         """Predict the patch tokens (B, P, V) of frame t+Δ.
 
         Args:

@@ -72,7 +72,7 @@ class SpatioTemporalTransformer(nn.Module):
         self, x_BTNI: torch.Tensor, language_BLD: torch.Tensor, language_mask_BL: torch.Tensor
     ) -> torch.Tensor:
         """Returns (B, T, N + L, D): visual tokens first, then language."""
-        B, T, N, _ = x_BTNI.shape
+        _, T, N, _ = x_BTNI.shape
         x = self.ffn(x_BTNI)
         x = x + sinusoidal_positions(N, x.shape[-1], x)
         x = torch.cat((x, language_BLD[:, None].expand(-1, T, -1, -1).to(x.dtype)), dim=2)

@@ -1,7 +1,7 @@
 """ρ, the video-level pooling of the paper: patch mean, frame mean, unit length (A.2, A.4)."""
 
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import normalize
 
 
 def pool_patches(tokens: torch.Tensor) -> torch.Tensor:
@@ -11,4 +11,4 @@ def pool_patches(tokens: torch.Tensor) -> torch.Tensor:
 
 def pool_frames(frame_features: torch.Tensor) -> torch.Tensor:
     """Frame features (…, F, D) → video features (…, D) of unit length."""
-    return F.normalize(frame_features.mean(-2), dim=-1)
+    return normalize(frame_features.mean(-2), dim=-1)

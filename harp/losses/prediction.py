@@ -3,7 +3,9 @@
 import torch
 
 
-def prediction_loss(predicted: torch.Tensor, target: torch.Tensor, detach_target: bool = True) -> torch.Tensor:
+def prediction_loss(
+    predicted: torch.Tensor, target: torch.Tensor, detach_target: bool = True
+) -> torch.Tensor:
     """Mean over transitions of ‖Ŷ − Y‖², divided by the number of its elements.
 
     The mean instead of the sum keeps the weight of this term independent of resolution and feature width.

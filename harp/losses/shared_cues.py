@@ -4,7 +4,7 @@ Convention: points are (x, y) as a share of frame width and height.
 """
 
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import huber_loss
 
 EPSILON = 1e-6
 
@@ -24,6 +24,6 @@ def masked_huber(
     """
     # NaN × 0 is NaN, in the gradient too: replace hidden targets before the loss sees them.
     target = torch.where(mask[..., None], target, predicted.detach().to(target.dtype))
-    huber = F.huber_loss(predicted.to(target.dtype), target, reduction="none", delta=delta).mean(-1)
+    huber = huber_loss(predicted.to(target.dtype), target, reduction="none", delta=delta).mean(-1)
     weights = mask.to(huber.dtype).flatten(1)
     return ((weights * huber.flatten(1)).sum(1) / (weights.sum(1) + EPSILON)).mean()

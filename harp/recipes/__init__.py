@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 RECIPES = Path(__file__).parent
 
 
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> "Stage1Config":
+def load_stage1_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> "Stage1Config":
     """Read a shipped recipe by name, or a YAML file by path, changed by `key.path=value` overrides.
 
     Raises:

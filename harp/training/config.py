@@ -20,7 +20,7 @@ class TextConfig(BaseModel):
     max_tokens: int = Field(64, ge=4)
 
 
-class OptimizationConfig(BaseModel):
+class TrainingConfig(BaseModel):
     """AdamW with linear warm-up and cosine decay to zero."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,8 +35,12 @@ class OptimizationConfig(BaseModel):
     gradient_clip: float = Field(1.0, gt=0)
     """Largest gradient norm, of the adapters and of the latent action model each on its own, so that a large
     prediction loss does not slow the alignment."""
+    human_token_cache_gb: float = Field(1.0, ge=0)
+    """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """bf16: autocast of the forward pass; weights stay float32."""
+    checkpoint_every: int = Field(50, gt=0)
+    """Steps."""
 
 
 class Stage1Config(BaseModel):
@@ -53,10 +57,6 @@ class Stage1Config(BaseModel):
     paired_prediction: Literal["cross", "self", "both"] = "cross"
     """What pairs predict: the partner's future (the paper), their own, or both. Single demonstrations always
     predict their own."""
-    optimization: OptimizationConfig
-    human_token_cache_gb: float = Field(1.0, ge=0)
-    """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
-    checkpoint_every: int = Field(50, gt=0)
-    """Steps."""
+    training: TrainingConfig
     evaluation_frames: int = Field(8, gt=0)
     """Frames per clip, evenly spaced, that evaluation pools (A.4)."""

@@ -13,7 +13,7 @@ import torch
 
 from harp.data.loader import Stage1Loader
 from harp.training.checkpoint import Checkpoints
-from harp.training.config import OptimizationConfig
+from harp.training.config import TrainingConfig
 from harp.training.metrics import MetricsLog
 from harp.training.stage import TrainingStage
 
@@ -25,7 +25,7 @@ class TrainingDiverged(Exception):
     """The loss or a gradient is not finite; says at which step and on what data."""
 
 
-def learning_rate_factor(step: int, config: OptimizationConfig) -> float:
+def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     """Linear warm-up, then a cosine that ends at 0 after the last step."""
     warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     return warmup * 0.5 * (1 + math.cos(math.pi * step / config.steps))
@@ -34,9 +34,9 @@ def learning_rate_factor(step: int, config: OptimizationConfig) -> float:
 def run_steps(
     stage: TrainingStage,
     loader: Stage1Loader,
-    config: OptimizationConfig,
-    checkpoint_every: int,
+    config: TrainingConfig,
     out: Path,
+    *,
     observe: Observer,
     device_type: str = "cpu",
 ) -> None:
@@ -82,7 +82,7 @@ def run_steps(
         clock = now
         log.write(batch.step, metrics)
         done = batch.step + 1
-        if done % checkpoint_every == 0 or done == config.steps:
+        if done % config.checkpoint_every == 0 or done == config.steps:
             checkpoints.save(done, stage, optimizer, loader.state_dict())
         observe(done, config.steps, metrics)
     log.close()

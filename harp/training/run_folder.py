@@ -1,7 +1,7 @@
 """The folder of a training run: what it was asked for, what came out.
 
-`config.json` and `version.json` say what the run is; a second call with the same request continues or reuses it,
-another request is refused. `result.json` exists once the run is finished.
+`config.json` says what the run is; a second call with the same request continues or reuses it, another request is
+refused. `version_folder` says where the version lay, which may change: a version is known by its id. `result.json` exists once the run is finished.
 """
 
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_schemas.errors import UserError
+from harp.data.version import PublishedVersion
 from harp.training.config import Stage1Config
 
 
@@ -19,9 +20,9 @@ class RunFolder:
         UserError: the folder holds a run of another configuration or version.
     """
 
-    def __init__(self, out: Path, config: Stage1Config, version_id: str) -> None:
+    def __init__(self, out: Path, config: Stage1Config, version: PublishedVersion) -> None:
         self.out = out
-        request = {"version": version_id, **json.loads(config.model_dump_json())}
+        request = {"version": version.version_id, **json.loads(config.model_dump_json())}
         path = out / "config.json"
         if path.is_file():
             difference = _first_difference(json.loads(path.read_text()), request)
@@ -33,6 +34,7 @@ class RunFolder:
                 )
         out.mkdir(parents=True, exist_ok=True)
         _write(path, request)
+        (out / "version_folder").write_text(f"{version.folder}\n")
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -45,8 +47,8 @@ class RunFolder:
         _write(self.out / "result.json", result)
 
 
-def read_config(run: Path) -> tuple[Stage1Config, str]:
-    """Configuration and version id of a run.
+def read_run(run: Path) -> tuple[Stage1Config, Path]:
+    """Configuration of a run and the folder of its version.
 
     Raises:
         UserError: there is no run in the folder.
@@ -55,8 +57,8 @@ def read_config(run: Path) -> tuple[Stage1Config, str]:
     if not path.is_file():
         raise UserError(f"{run} holds no training run: it has no config.json.")
     request = json.loads(path.read_text())
-    version_id = request.pop("version")
-    return Stage1Config.model_validate(request), version_id
+    del request["version"]
+    return Stage1Config.model_validate(request), Path((run / "version_folder").read_text().strip())
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ class Stage1Result:
     """Median."""
     final: dict[str, float]
     """Metrics, averaged over the last tenth of the steps."""
-    reused: bool = False
+    already_finished: bool = False
     """The run was finished before; nothing was computed."""
 
 
@@ -50,6 +50,7 @@ def train_stage1(
     config: Stage1Config,
     version_root: Path,
     out: Path,
+    *,
     feature_folder: Path | None = None,
     observe: Observer = lambda done, total, metrics: None,
     observe_features: Callable[[int, int], None] = lambda done, total: None,
@@ -70,10 +71,10 @@ def train_stage1(
         TrainingDiverged: a loss or gradient is not finite.
     """
     version = PublishedVersion.open(version_root)
-    folder = RunFolder(out, config, version.version_id)
+    folder = RunFolder(out, config, version)
     if folder.result:
         logger.info("Stage 1 in %s is finished; nothing to do", out)
-        return Stage1Result(out, **folder.result, reused=True)
+        return Stage1Result(out, **folder.result, already_finished=True)
     logger.info("Stage 1 on %s", version.describe())
 
     torch.manual_seed(config.seed)
@@ -84,21 +85,23 @@ def train_stage1(
     features = FrozenFeatures.prepare(
         version,
         reader,
-        encode=frozen_encoder(encoder, config.optimization.precision),
-        identity=encoder_identity(encoder, config.optimization.precision),
+        encode=frozen_encoder(encoder, config.training.precision),
+        identity=encoder_identity(encoder, config.training.precision),
         folder=feature_folder or out.parent / "frozen_features",
-        max_token_bytes=int(config.human_token_cache_gb * 1e9),
+        max_token_bytes=int(config.training.human_token_cache_gb * 1e9),
         progress=observe_features,
     )
     loader = Stage1Loader(
-        sampler, reader, features, config.latent_action.num_keypoints, config.optimization.steps
+        sampler, reader, features, config.latent_action.num_keypoints, config.training.steps
     )
-    run_steps(stage, loader, config.optimization, config.checkpoint_every, out, observe)
+    run_steps(stage, loader, config.training, out, observe=observe)
 
     save_file(encoder.adapter_state_dict(), out / ADAPTERS)
     save_file(stage.latent_action.state_dict(), out / LATENT_ACTION)
     result = summarize(out, version.version_id)
-    folder.finish({name: value for name, value in asdict(result).items() if name not in ("run", "reused")})
+    folder.finish(
+        {name: value for name, value in asdict(result).items() if name not in ("run", "already_finished")}
+    )
     return result
 
 

@@ -69,13 +69,12 @@ class Stage1(nn.Module):
         }
         if batch.num_pairs:
             robot_frames = torch.cat((z_robot[: batch.num_pairs], context), dim=1)
-            alignment = self.objective(
-                PairedFeatures(
-                    robot=pool_frames(pool_patches(robot_frames)),
-                    human=pool_frames(batch.human_pooled),
-                    robot_frozen=pool_frames(batch.robot_frozen_pooled),
-                )
+            features = PairedFeatures(
+                robot=pool_frames(pool_patches(robot_frames)),
+                human=pool_frames(batch.human_pooled),
+                robot_frozen=pool_frames(batch.robot_frozen_pooled),
             )
+            alignment = self.objective(features)
             loss = loss + losses.alignment.weight * alignment.loss
             metrics |= {"alignment": alignment.loss.item(), **alignment.metrics}
         return StepOutput(loss, metrics, state=actions)
@@ -110,7 +109,7 @@ class Stage1(nn.Module):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Adapters, codebook and latent action model, each with its rate and decay."""
-        settings = self.config.optimization
+        settings = self.config.training
         codebook = self.latent_action.vq.codebook.weight
         others = [p for p in self.latent_action.parameters() if p is not codebook]
         return [

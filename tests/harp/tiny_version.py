@@ -24,6 +24,7 @@ VERBS = ("push", "lift", "press", "flip")
 
 def write_version(
     lake: Path,
+    *,
     pairs: int = 6,
     held_out: int = 2,
     humans: int = 0,
@@ -46,10 +47,19 @@ def write_version(
         path = f"shards/part-{number:03d}.tar"
         (lake / path).parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(lake / path, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for offset in range(number * per_shard, min((number + 1) * per_shard, len(subjects))):
-                kind, split = subjects[offset]
+            for subject in range(number * per_shard, min((number + 1) * per_shard, len(subjects))):
+                kind, split = subjects[subject]
                 index += _write_subject(
-                    tar, path, offset, kind, split, frames, segment_frames, keypoints, fps, rng
+                    tar,
+                    shard=path,
+                    subject=subject,
+                    kind=kind,
+                    split=split,
+                    frames=frames,
+                    segment_frames=segment_frames,
+                    keypoints=keypoints,
+                    fps=fps,
+                    rng=rng,
                 )
         files.append(
             ShardFile(
@@ -98,6 +108,7 @@ def frame_image(subject: int, side: str, centre: np.ndarray) -> np.ndarray:
 
 def _write_subject(
     tar: tarfile.TarFile,
+    *,
     shard: str,
     subject: int,
     kind: str,
