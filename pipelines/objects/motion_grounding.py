@@ -1,0 +1,127 @@
+"""The weight-free grounder: the manipulated object is what the hand went to and what is elsewhere afterwards.
+
+Every region of the early view is scored by three kinds of evidence: it changed for good (`moved`), the
+agent's tip was at it when it was first disturbed (`reached`), and the tip dwelt there (`dwelt`). A pressed
+button does not move; then the dwell decides, with a lower score. The winner is cut out by GrabCut and its
+box is given in the first frame that shows it unobstructed.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipelines.objects.agent import AgentPath, agent_path
+from pipelines.objects.base import GroundedBox, GroundingRequest, ObjectGrounder
+from pipelines.objects.proposals import Proposal, boundary_ring, compactness, propose
+from pipelines.objects.scene_change import Views, sample_clip, scene_views
+
+REACH = {"human": 0.06, "robot": 0.05}
+"""Distance from the tip at which evidence falls to 0.6, as a share of the longer side."""
+WHOLE_AREA = 0.003
+"""Share of the picture below which a region is rather a part of an object."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for one proposal, each 0 to 1."""
+
+    moved: float
+    reached: float
+    dwelt: float
+    shape: float
+
+    @property
+    def score(self) -> float:
+        return self.shape * self.reached * (0.1 + 0.35 * self.dwelt + 0.55 * self.moved)
+
+
+class MotionGrounder(ObjectGrounder):
+    """Finds the thing that the agent moved or touched; needs no phrase and no weights."""
+
+    model = "motion-grounding@1"
+
+    def __init__(self, min_score: float = 0.08) -> None:
+        self.min_score = min_score
+
+    def ground(self, request: GroundingRequest) -> GroundedBox | None:
+        video = request.video
+        if len(video) < 2:
+            return None
+        views = scene_views(*sample_clip(video.frames, len(video), video.width, video.height))
+        path = agent_path(views, request.wrist, request.embodiment)
+        scored = [(weigh(p, views, path, REACH[request.embodiment]).score, p) for p in propose(views)]
+        score, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
+        if best is None or score < self.min_score:
+            return None
+        sample = int(np.median(views.early_start[best.mask]))
+        mask = cut_out(views.early, best.mask)
+        full = cv2.resize(mask.astype(np.uint8), (video.width, video.height), interpolation=cv2.INTER_NEAREST)
+        ys, xs = np.nonzero(full)
+        box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+        return GroundedBox(box, int(views.indices[sample]), min(1.0, score), self.model, full.astype(bool))
+
+
+def weigh(proposal: Proposal, views: Views, path: AgentPath, reach: float) -> Evidence:
+    """Evidence for one proposal."""
+    mask = proposal.mask
+    last = len(views.indices) - 1
+    changed = views.lasting * (views.difference > views.step) * np.where(views.shaded, 0.5, 1.0)
+    left = 2 * proposal.contrast / max(proposal.contrast + proposal.late_contrast, 1.0)
+    moved = float(changed[mask].mean()) * min(1.0, left)
+    shape = min(1.0, proposal.compactness / 0.6) * min(1.0, proposal.contrast / 20.0)
+    shape *= min(1.0, proposal.area / (WHOLE_AREA * mask.size)) ** 0.2
+    if mask[0].any() or mask[:, 0].any() or mask[:, -1].any():
+        shape *= 0.4
+    known = np.flatnonzero(np.isfinite(path.tips).all(axis=1))
+    if not len(known):
+        return Evidence(moved, 0.5, 0.0, shape)
+    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+    begin = known[np.argmin(np.abs(known - np.median(views.early_start[mask])))]
+    if _distance(outside, path.arm(begin)).min() < 0.02 * max(mask.shape):
+        return Evidence(moved, 0.0, 0.0, shape)
+    near = np.exp(-0.5 * (_distance(outside, path.tips[known]) / (reach * max(mask.shape))) ** 2)
+    disturbed = np.median(views.early_end[mask])
+    reached = float((near * np.exp(-np.abs(known - disturbed) / (0.25 * last))).max())
+    weights = path.dwell[known]
+    dwelt = float((weights * near).sum() / max(weights.sum(), 1e-9))
+    return Evidence(moved, reached, min(1.0, 2 * dwelt), shape)
+
+
+def _distance(outside: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(P,) distance from `points` (P, 2) to a region, given its distance transform `outside`."""
+    limit = np.array(outside.shape[::-1]) - 1
+    inside = np.clip(np.round(points), 0, limit).astype(int)
+    return outside[inside[:, 1], inside[:, 0]] + np.hypot(*(points - inside).T)
+
+
+def cut_out(early: np.ndarray, seed: np.ndarray) -> np.ndarray:
+    """Refine `seed` to the object's outline in the early view by GrabCut in a window around it.
+
+    GrabCut may grow a part (the strip that a pushed object uncovered) to the whole; a result that leaves
+    most of the seed, grows it far or makes it ragged is a leak, and the seed is kept.
+    """
+    ys, xs = np.nonzero(seed)
+    margin = max(8, int(max(np.ptp(xs), np.ptp(ys))))
+    top, left = max(0, ys.min() - margin), max(0, xs.min() - margin)
+    window = np.s_[top : ys.max() + margin + 1, left : xs.max() + margin + 1]
+    inside = seed[window]
+    labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[cv2.erode(inside.astype(np.uint8), np.ones((3, 3))) > 0] = cv2.GC_FGD
+    labels[~boundary_ring(inside, 0, margin // 2 + 2) & ~inside] = cv2.GC_BGD
+    image = np.ascontiguousarray(early[window].astype(np.uint8)[..., ::-1])
+    if not (labels == cv2.GC_BGD).any() or not inside.any():
+        return seed
+    cv2.setRNGSeed(0)
+    cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)  # pyright: ignore
+    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    count, parts = cv2.connectedComponents(found.astype(np.uint8))
+    touching = np.unique(parts[inside & found])
+    found = np.isin(parts, touching[touching > 0]) & (count > 1)
+    if not 0.6 * inside.sum() <= found.sum() <= 2.5 * inside.sum():
+        return seed
+    if compactness(found) < 0.9 * compactness(inside):
+        return seed
+    refined = np.zeros_like(seed)
+    refined[window] = found
+    return refined
