@@ -93,10 +93,10 @@ def load_poses(path: Path, serial: str, start_ms: int) -> tuple[np.ndarray, np.n
     """
     if not path.is_file():
         return None
-    entries = _dictionary(load_npy(path), path).get(serial)
-    if not entries:
-        return None
+    entries = _dictionary(load_npy(path), path).get(serial, [])
     try:
+        if not len(entries):
+            return None
         times = np.array([entry["timestamp"] for entry in entries], np.int64)
         rows = [np.asarray(entry["tcp"], np.float64) for entry in entries]
     except (TypeError, KeyError, ValueError) as error:
@@ -119,8 +119,9 @@ def load_gripper(path: Path, serial: str, start_ms: int) -> tuple[np.ndarray, np
     if not path.is_file():
         return np.empty(0), np.empty(0)
     by_serial = _dictionary(load_npy(path), path)
-    readings = by_serial.get(serial) or next((by_serial[s] for s in sorted(by_serial) if by_serial[s]), {})
     try:
+        own_first = [serial, *sorted(by_serial)]
+        readings = next((by_serial[s] for s in own_first if len(by_serial.get(s, {}))), {})
         times = np.array(sorted(readings), np.int64)
         millimetres = np.array([readings[t]["gripper_info"][0] for t in sorted(readings)], np.float64)
     except (TypeError, KeyError, IndexError, ValueError) as error:

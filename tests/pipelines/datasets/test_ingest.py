@@ -1,0 +1,83 @@
+"""The ingest stage: outcomes with names, ids that follow the files, and keys that follow the options."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from data_schemas.demonstrations import Demonstration
+from data_schemas.errors import UserError
+from pipelines.datasets import get_reader
+from pipelines.datasets.ingest import IngestConfig, IngestStage, source_item
+from pipelines.engine.stage import Done, Failed, Filtered, Item
+from tests.pipelines.datasets.made_rh20t import (
+    SERIAL,
+    scene_name,
+    write_human_scene,
+    write_robot_scene,
+    write_tree,
+    write_video,
+)
+
+
+def items(root: Path) -> list[Item]:
+    return [source_item(clip, root) for clip in IngestConfig(name="rh20t").make_reader().discover(root)]
+
+
+def test_every_outcome_has_its_name(tmp_path: Path) -> None:
+    write_robot_scene(tmp_path, scene_name(task=1))
+    write_robot_scene(tmp_path, scene_name(task=2), rating=0)
+    broken = write_human_scene(tmp_path, scene_name(task=3, human=True)) / f"cam_{SERIAL}" / "color.mp4"
+    broken.write_bytes(broken.read_bytes()[:-200])
+    found = items(tmp_path)
+    done, filtered, failed = IngestStage(IngestConfig(name="rh20t")).process([item.payload for item in found])
+    assert isinstance(done, Done)
+    assert isinstance(done.row, Demonstration)
+    assert isinstance(filtered, Filtered)
+    assert filtered.reason == "low_rating"
+    assert isinstance(failed, Failed)
+    assert (failed.reason, failed.retryable) == ("truncated_video", False)
+    assert found[0].label == f"{scene_name(task=1)} [{SERIAL}]"
+
+
+def test_items_follow_the_files(tmp_path: Path) -> None:
+    root = write_tree(tmp_path)
+    before = [item.item_id for item in items(root)]
+    assert before == [item.item_id for item in items(root)]
+    assert len(set(before)) == 2
+    video = root / "RH20T_cfg3" / scene_name() / f"cam_{SERIAL}" / "color.mp4"
+    write_video(video, frames=13)
+    replaced = [item.item_id for item in items(root)]
+    assert [a == b for a, b in zip(before, replaced, strict=True)] == [False, True]
+    os.utime(root / "RH20T_cfg3" / scene_name(human=True) / "metadata.json", ns=(1, 1))
+    assert items(root)[1].item_id != replaced[1]
+    pickle.loads(pickle.dumps(items(root)[0]))
+
+
+def test_a_mended_instruction_is_read_anew(tmp_path: Path) -> None:
+    root = write_tree(tmp_path)
+    before = [item.item_id for item in items(root)]
+    (root / "task_description.json").write_text('{"task_0001": {"task_description_english": "Push it"}}')
+    assert not set(before) & {item.item_id for item in items(root)}
+
+
+def test_the_stage_key_follows_the_options() -> None:
+    def key(**config) -> str:
+        return IngestStage(IngestConfig(**config)).key([])
+
+    assert key(name="rh20t") == key(name="rh20t", dataset="rh20t", options={"min_rating": 2})
+    assert key(name="rh20t") != key(name="rh20t", options={"min_rating": 3})
+    assert key(name="rh20t") != key(name="rh20t", dataset="tabletop")
+
+
+def test_unknown_readers_and_options() -> None:
+    with pytest.raises(UserError, match="no reader 'hdf5': choose one of clips, rh20t"):
+        get_reader("hdf5", {})
+    with pytest.raises(UserError, match=r"Option 'min_ratting' of the rh20t reader.*min_rating"):
+        get_reader("rh20t", {"min_ratting": 3})
+    with pytest.raises(UserError, match="Option 'min_rating'"):
+        IngestConfig(name="rh20t", options={"min_rating": "high"})
+    with pytest.raises(ValidationError):
+        IngestConfig.model_validate({"name": "rh20t", "worker": 3})
