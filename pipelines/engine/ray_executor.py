@@ -183,8 +183,10 @@ class _Pool:
             return []
         logger.warning("A worker of stage %s died at %s", self._stage.name, ", ".join(i.label for i in batch))
         self._deaths.update(item.item_id for item in batch)
-        guilty = [item for item in batch if self._deaths[item.item_id] >= MAX_DEATHS]
-        queue.extendleft([item] for item in batch if item not in guilty)
+        guilty, others = [], []
+        for item in batch:
+            (guilty if self._deaths[item.item_id] >= MAX_DEATHS else others).append(item)
+        queue.extendleft([item] for item in others)
         if queue:
             self._start()
         detail = f"The worker's process died {MAX_DEATHS} times at this item; the last time: {error}"
