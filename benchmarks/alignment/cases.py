@@ -88,7 +88,8 @@ def random_warp(num_frames: int, seed: int, phases: int = 6, spread: float = 0.8
 
 def _true_cues(half: Demonstration, root: Path, path: Path) -> Annotated:
     truth = np.load(path)
-    seen = truth["wrist_visible"]
+    # As the pipeline sees it at best: a projected end effector is known also where hidden or out of the picture.
+    seen = truth["wrist_visible"] if half.embodiment == "human" else np.ones(half.num_frames, dtype=bool)
     keypoints, keypoints_seen = truth["keypoints"], truth["keypoint_visible"]
     wrist = WristTrack(
         half.demonstration_id,

@@ -64,19 +64,18 @@ def report(cases: list[Case]) -> None:
         table.add_row(group, "linear", str(len(chosen)), f"{np.mean(errors):.2f}", f"{np.max(errors):.2f}")
         for name, cues in [*((cue, (cue,)) for cue in CUES), ("default", CUES)]:
             stage = AlignStage(AlignConfig(cues=cues))
+            outcomes = zip(chosen, stage.process([case.pair for case in chosen]), strict=True)
             rows = [
                 (case, outcome.row)
-                for case in chosen
-                for outcome in stage.process([case.pair])
-                if isinstance(outcome, Done)
+                for case, outcome in outcomes
+                if isinstance(outcome, Done) and isinstance(outcome.row, Alignment)
             ]
             missing = str(len(chosen) - len(rows))
             if not rows:
                 table.add_row("", name, "0", "", "", "", "", "", missing)
                 continue
-            alignments = [row for _, row in rows if isinstance(row, Alignment)]
             errors = [_error(case, row.human_index) for case, row in rows]
-            costs, usable = [a.cost for a in alignments], [a.usable_fraction for a in alignments]
+            costs, usable = [row.cost for _, row in rows], [row.usable_fraction for _, row in rows]
             table.add_row(
                 "",
                 name,

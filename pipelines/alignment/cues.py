@@ -33,10 +33,15 @@ class Signal:
 
 
 def wrist_signal(side: Annotated) -> Signal | None:
-    """Wrist of a human, end effector of a robot."""
+    """Wrist of a human, end effector of a robot.
+
+    A point outside the picture is not visible, but where it is said to be (by projection, or by the hand inside
+    the picture) it still moves as the hand does.
+    """
     if side.wrist is None:
         return None
-    usable = usable_frames(side.wrist.points, side.wrist.visible)
+    outside = np.array([flag == "out_of_frame" for flag in side.wrist.flags], dtype=bool)
+    usable = usable_frames(side.wrist.points, side.wrist.visible | outside)
     return Signal(side.wrist.points, usable, _extent(side, side.wrist.points[usable]))
 
 

@@ -14,7 +14,7 @@ from data_schemas.pairs import Alignment
 from pipelines.alignment.cues import Signal, feature_signal, object_signal, wrist_signal
 from pipelines.alignment.features import ForegroundProfile
 from pipelines.alignment.normalization import Track, prepare_track
-from pipelines.alignment.tracks import WarpConfig, align_tracks
+from pipelines.alignment.tracks import WarpConfig, align_tracks, common_span
 from pipelines.engine.stage import Done, Filtered, Outcome, Stage, StageConfig
 from pipelines.inputs import Annotated, PairInput
 
@@ -58,13 +58,31 @@ class AlignStage(Stage[PairInput]):
         problems = []
         for cue in self.config.cues:
             robot, human = self._signal(pair.robot, cue), self._signal(pair.human, cue)
-            if isinstance(robot, Signal) and isinstance(human, Signal):
-                return Done(self._align(pair, cue, robot, human))
-            problems += [
-                f"{cue} of the {side} {problem}"
-                for side, problem in (("robot", robot), ("human", human))
-                if isinstance(problem, str)
-            ]
+            if isinstance(robot, str) or isinstance(human, str):
+                problems += [
+                    f"{cue} of the {side} {found}"
+                    for side, found in (("robot", robot), ("human", human))
+                    if isinstance(found, str)
+                ]
+                continue
+            tracks = self._prepare(pair.robot, robot), self._prepare(pair.human, human)
+            start, end = common_span(*tracks)
+            if end - start < self.config.min_usable_fraction / 2:
+                problems.append(f"{cue}s are seen in different parts of the clips")
+                continue
+            warp = align_tracks(*tracks, self._warp_config(cue))
+            return Done(
+                Alignment(
+                    pair_id=pair.pair_id,
+                    human_id=pair.human.demonstration.demonstration_id,
+                    robot_id=pair.robot.demonstration.demonstration_id,
+                    cue=cue,
+                    human_index=warp.human_index,
+                    path=warp.path,
+                    cost=warp.cost,
+                    usable_fraction=min(robot.usable_fraction, human.usable_fraction),
+                )
+            )
         return Filtered("no_common_cue", "; ".join(problems))
 
     def _signal(self, side: Annotated, cue: Cue) -> Signal | str:
@@ -84,23 +102,10 @@ class AlignStage(Stage[PairInput]):
             return f"ranges over {signal.extent:.1%} of the image, expected {self.config.min_extent:.1%}"
         return signal
 
-    def _align(self, pair: PairInput, cue: Cue, robot: Signal, human: Signal) -> Alignment:
-        # A view is a map of the image plane; it means nothing between frame descriptions.
-        no_view = self.config.warp.model_copy(update={"view_steps": 0})
-        warp = align_tracks(
-            self._prepare(pair.robot, robot),
-            self._prepare(pair.human, human),
-            no_view if cue == "features" else self.config.warp,
-        )
-        return Alignment(
-            pair_id=pair.pair_id,
-            human_id=pair.human.demonstration.demonstration_id,
-            robot_id=pair.robot.demonstration.demonstration_id,
-            cue=cue,
-            human_index=warp.human_index,
-            path=warp.path,
-            cost=warp.cost,
-            usable_fraction=min(robot.usable_fraction, human.usable_fraction),
+    def _warp_config(self, cue: Cue) -> WarpConfig:
+        """A view is a map of the image plane; it means nothing between frame descriptions."""
+        return (
+            self.config.warp.model_copy(update={"view_steps": 0}) if cue == "features" else self.config.warp
         )
 
     def _prepare(self, side: Annotated, signal: Signal) -> Track:

@@ -93,8 +93,8 @@ def _measure_side(side: Annotated) -> dict[str, float]:
     wrist, moved = wrist_signal(side), object_signal(side)
     extents = [signal.extent for signal in (wrist, moved) if signal is not None and signal.usable.any()]
     return {
-        "wrist_visible": wrist.usable_fraction if wrist else NAN,
-        "object_visible": moved.usable_fraction if moved else NAN,
+        "wrist_visible": float(side.wrist.visible.mean()) if side.wrist is not None else NAN,
+        "object_visible": moved.usable_fraction if moved is not None else NAN,
         "motion": max(extents, default=NAN),
     }
 
@@ -116,24 +116,23 @@ def _seconds(demonstration: Demonstration) -> float:
 
 
 def _reasons(subject: VerdictInput, metrics: dict[str, float], config: VerdictConfig) -> list[str]:
-    names = [name for name, side in (("human", subject.human), ("robot", subject.robot)) if side is not None]
-    sides = [side for side in (subject.human, subject.robot) if side is not None]
-    seen = [_seen(metrics, name) for name in names]
+    sides = {"human": subject.human, "robot": subject.robot}
+    present = {name: side for name, side in sides.items() if side is not None}
+    static = any(metrics[f"{name}_motion"] < config.min_motion for name in present)
+    unseen = min(_seen(metrics, name) for name in present) < config.min_visible_fraction
+    # What stays put cannot be aligned either, but that is not for want of visible frames.
+    unaligned = len(present) == 2 and subject.alignment is None and not static
     ratio = metrics.get("duration_ratio", 1.0)
-    return [
-        reason
-        for reason, holds in {
-            "missing_half": subject.missing_half and not config.publish_unpaired_halves,
-            "no_instruction": config.require_instruction
-            and not any(side.demonstration.instruction.strip() for side in sides),
-            "too_few_visible_frames": min(seen) < config.min_visible_fraction
-            or (len(sides) == 2 and subject.alignment is None),
-            "static_clip": any(metrics[f"{name}_motion"] < config.min_motion for name in names),
-            "duration_ratio": max(ratio, 1.0 / ratio) > config.max_duration_ratio,
-            "high_alignment_cost": metrics.get("alignment_cost", NAN) > config.max_alignment_cost,
-        }.items()
-        if holds
-    ]
+    holds = {
+        "missing_half": subject.missing_half and not config.publish_unpaired_halves,
+        "no_instruction": config.require_instruction
+        and not any(side.demonstration.instruction.strip() for side in present.values()),
+        "too_few_visible_frames": unseen or unaligned,
+        "static_clip": static,
+        "duration_ratio": max(ratio, 1.0 / ratio) > config.max_duration_ratio,
+        "high_alignment_cost": metrics.get("alignment_cost", NAN) > config.max_alignment_cost,
+    }
+    return [reason for reason, fires in holds.items() if fires]
 
 
 def _seen(metrics: dict[str, float], name: str) -> float:
