@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput
-from pipelines.datasets.base import Reader, Skip, source_id
+from pipelines.datasets.base import Reader, Skip
+from pipelines.datasets.clip_files import source_id
 from pipelines.datasets.registry import check_options, get_reader
 from pipelines.engine.stage import Done, Failed, Filtered, Item, Outcome, Stage, StageConfig
 from pipelines.inputs import SourceClip
@@ -41,7 +42,7 @@ class IngestConfig(StageConfig):
 
 
 def source_item(clip: SourceClip, raw_root: Path) -> Item[SourcePayload]:
-    """The unit of work of a clip; see `base.source_id` for when it changes."""
+    """The unit of work of a clip; see `clip_files.source_id` for when it changes."""
     label = f"{clip.source} [{clip.camera}]"
     return Item(source_id(clip, raw_root), label, (clip, raw_root))
 

@@ -1,10 +1,10 @@
 """The index of a video: which frames it really has, when they are shown, and where decoding can start.
 
 The index is built once per video, at ingest, by decoding every frame without converting it to RGB. Reading
-the container alone would be some 20 times cheaper, but it misses what matters most in bulk data: a file cut
-in the middle, a block of zeros or a flipped byte leave the container's table intact. A full decode costs
-2 to 5 ms per 224 px clip of 64 frames and 0.15 ms per frame at 640x360 (one core), less than one of the later
-stages that read the same frames.
+the container alone takes 2 to 6 ms per file, but it misses what matters most in bulk data: a file cut in the
+middle, a block of zeros or a flipped byte can leave the container's table intact. The full decode takes
+0.4 ms per frame at 224x224, 0.6 ms at 640x360 and 1.3 ms at 1280x720 (H.264, one core of a busy machine), less
+than any later stage that reads the same frames.
 
 Frames are identified by their presentation time stamp (pts), which survives B-frames, variable frame rate
 and edit lists; an index counted in packets or multiplied out of a frame rate does not.

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from data_schemas.errors import BadInput
-from pipelines.datasets.base import RobotState, check_intrinsics, check_poses
+from pipelines.datasets.robot_state import RobotState, check_intrinsics, check_poses
 
 
 def load_calibration(path: Path, embodiment: str) -> Mapping[str, Any]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_schemas.demonstrations import Demonstration
-from pipelines.datasets.base import Reader, ReaderOptions, RobotState, index_clip, inside, make_demonstration
+from pipelines.datasets.base import Reader, ReaderOptions, make_demonstration
+from pipelines.datasets.clip_files import index_clip, inside
 from pipelines.datasets.clips.calibration import load_calibration, parse_calibration
 from pipelines.datasets.clips.table import load_table
+from pipelines.datasets.robot_state import RobotState
 from pipelines.inputs import SourceClip
 
 CAMERA = "main"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_schemas.errors import BadInput
-from pipelines.datasets.base import check_intrinsics, check_poses
+from pipelines.datasets.robot_state import check_intrinsics, check_poses
 from pipelines.datasets.safe_npy import load_npy
 
 INTRINSICS_WIDTH = 1280

@@ -25,15 +25,8 @@ from pydantic import Field
 
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput
-from pipelines.datasets.base import (
-    Reader,
-    ReaderOptions,
-    RobotState,
-    Skip,
-    index_clip,
-    inside,
-    make_demonstration,
-)
+from pipelines.datasets.base import Reader, ReaderOptions, Skip, make_demonstration
+from pipelines.datasets.clip_files import index_clip, inside
 from pipelines.datasets.rh20t.files import (
     Metadata,
     load_gripper,
@@ -43,6 +36,7 @@ from pipelines.datasets.rh20t.files import (
     load_timestamps,
 )
 from pipelines.datasets.rh20t.layout import IN_HAND, Scene, find_scenes, load_instructions, subfolders
+from pipelines.datasets.robot_state import RobotState
 from pipelines.inputs import SourceClip
 
 

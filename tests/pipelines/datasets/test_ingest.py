@@ -4,6 +4,7 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -12,6 +13,8 @@ from data_schemas.errors import UserError
 from pipelines.datasets import get_reader
 from pipelines.datasets.ingest import IngestConfig, IngestStage, source_item
 from pipelines.engine.stage import Done, Failed, Filtered, Item
+from pipelines.inputs import VideoInput
+from pipelines.video import open_demonstration, open_video, pyav_reader
 from tests.pipelines.datasets.made_rh20t import (
     SERIAL,
     scene_name,
@@ -70,6 +73,20 @@ def test_the_stage_key_follows_the_options() -> None:
     assert key(name="rh20t") == key(name="rh20t", dataset="rh20t", options={"min_rating": 2})
     assert key(name="rh20t") != key(name="rh20t", options={"min_rating": 3})
     assert key(name="rh20t") != key(name="rh20t", dataset="tabletop")
+
+
+def test_a_row_opens_its_video_without_indexing_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_tree(tmp_path)
+    (item, _) = items(root)
+    (done,) = IngestStage(IngestConfig(name="rh20t")).process([item.payload])
+    assert isinstance(done, Done)
+    row = Demonstration.from_record(done.row.to_record())
+    with open_video(root / row.video_path) as reader:
+        expected, seconds = reader.frames(range(row.num_frames)), reader.timestamps
+    monkeypatch.setattr(pyav_reader, "index_video", None)
+    with open_demonstration(VideoInput(row, root)) as reader:
+        np.testing.assert_array_equal(reader.frames(range(row.num_frames)), expected)
+        np.testing.assert_allclose(reader.timestamps, seconds)
 
 
 def test_unknown_readers_and_options() -> None:

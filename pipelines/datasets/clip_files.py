@@ -1,0 +1,44 @@
+"""The files of a clip: kept below the raw root, and told apart from what they were before."""
+
+import json
+from pathlib import Path, PurePosixPath
+
+from data_schemas.errors import BadInput
+from data_schemas.identity import content_id
+from pipelines.inputs import SourceClip
+from pipelines.video import VideoIndex, index_video
+
+
+def inside(raw_root: Path, relative: str) -> Path:
+    """The path below the raw root, refused if it leaves it (absolute, `..`, or through a symbolic link).
+
+    Raises:
+        BadInput: `path_escape`.
+    """
+    pure = PurePosixPath(relative)
+    path = raw_root / pure
+    if pure.is_absolute() or ".." in pure.parts or not path.resolve().is_relative_to(raw_root.resolve()):
+        raise BadInput("path_escape", f"{relative} leads out of the raw root; copy the data into it.")
+    return path
+
+
+def source_id(clip: SourceClip, raw_root: Path) -> str:
+    """Id of a clip as it lies on disk now, without reading it.
+
+    It changes with what the reader was told about the clip and with the size or modification time of any
+    file it watches: a replaced file is read anew, an unchanged one is not hashed again.
+    """
+    states = []
+    for relative in clip.hints["watch"]:
+        try:
+            status = (raw_root / relative).stat()
+            states.append(f"{relative}:{status.st_size}:{status.st_mtime_ns}")
+        except OSError:
+            states.append(f"{relative}:absent")
+    hints = json.dumps(clip.hints, sort_keys=True)
+    return content_id("source", clip.dataset, clip.source, clip.camera, clip.pair_key or "", hints, *states)
+
+
+def index_clip(clip: SourceClip, raw_root: Path) -> VideoIndex:
+    """Index the clip's video, refusing one outside the raw root."""
+    return index_video(inside(raw_root, clip.hints["video"]))
