@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def true_pair(seed: int, noise: float = 1.0) -> TruePair:
     return TruePair(tracks["human"], tracks["robot"], truth)
 
 
-def demonstration(embodiment: str, num_frames: int, **changes: object) -> Demonstration:
+def demonstration(embodiment: str, num_frames: int, **changes: Any) -> Demonstration:
     """A demonstration of 224×224 px at 10 Hz without video."""
     empty = np.zeros(0)
     row = Demonstration(
@@ -118,7 +119,7 @@ def annotated(
     num_frames: int,
     wrist: WristTrack | None = None,
     objects: ObjectTrack | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> Annotated:
     """A demonstration with its cues."""
     return Annotated(demonstration(embodiment, num_frames, **changes), Path("raw"), wrist, objects)
