@@ -12,9 +12,10 @@ cluster.
 import logging
 import math
 import os
+import threading
 from collections import Counter, deque
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
@@ -38,7 +39,9 @@ WORKER_DEATH = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedErr
 
 
 class RayExecutor(Executor):
-    """Ray for the time of a `with` block; several stages may run in it, one after another or from several threads.
+    """Ray until the end of a `with` block; several stages may run in it, one after another or from several threads.
+
+    Ray starts with the first stage that has something to do, so that a run without work does not wait for it.
 
     Args:
         num_cpus: of the embedded Ray; by default those this process may use.
@@ -49,10 +52,26 @@ class RayExecutor(Executor):
         self._num_cpus = num_cpus or len(os.sched_getaffinity(0))
         self._dashboard = dashboard
         self._owns_ray = False
+        self._starting = threading.Lock()
 
-    def __enter__(self) -> Self:
+    def __exit__(self, *exception: object) -> None:
+        if self._owns_ray:
+            ray.shutdown()
+            self._owns_ray = False
+
+    def run(self, stage: Stage, items: Sequence[Item]) -> Generator[Result, None, None]:
+        with self._starting:
+            self._connect()
+        queue = deque(batches(stage, items))
+        pool = _Pool(stage, min(len(queue), max_workers(stage, ray.cluster_resources())))
+        try:
+            yield from pool.process(queue)
+        finally:
+            pool.close()
+
+    def _connect(self) -> None:
         if ray.is_initialized():
-            return self
+            return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -67,22 +86,6 @@ class RayExecutor(Executor):
                 **options,
             )
         self._owns_ray = True
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._owns_ray:
-            ray.shutdown()
-            self._owns_ray = False
-
-    def run(self, stage: Stage, items: Sequence[Item]) -> Generator[Result, None, None]:
-        if not ray.is_initialized():
-            raise RuntimeError("RayExecutor.run outside of `with RayExecutor()`")
-        queue = deque(batches(stage, items))
-        pool = _Pool(stage, min(len(queue), max_workers(stage, ray.cluster_resources())))
-        try:
-            yield from pool.process(queue)
-        finally:
-            pool.close()
 
 
 def max_workers(stage: Stage, available: Mapping[str, float]) -> int:

@@ -30,7 +30,7 @@ class ShardConfig(StageConfig):
     held_out_fraction: float = Field(default=0.15, ge=0, le=1)
     """Of the pairs, by hash: a pair keeps its split when others come."""
     subjects_per_shard: int = Field(default=16, ge=1)
-    """At most. 16 pairs of 64 frames are about 20 MB."""
+    """At most. 16 pairs of 64 frames are about 25 MB."""
     num_keypoints: int = Field(default=8, ge=0)
     """N_K of every sample; shorter tracks are filled up with unseen points."""
     jpeg_quality: int = Field(default=90, ge=1, le=95)

@@ -98,9 +98,10 @@ def test_workers_fit_the_cluster() -> None:
         max_workers(stage, {"CPU": 16})
 
 
-def test_ray_is_left_to_its_owner(ray_executor: RayExecutor) -> None:
-    with RayExecutor():
-        assert ray.is_initialized()
+def test_ray_is_left_to_its_owner(tmp_path: Path, ray_executor: RayExecutor) -> None:
+    run_stage(PowerStage(PowerConfig()), numbers(1), Lake(tmp_path), ray_executor)
+    with RayExecutor() as guest:
+        run_stage(PowerStage(PowerConfig()), numbers(1, 2), Lake(tmp_path), guest)
     assert ray.is_initialized()
 
 
