@@ -136,13 +136,16 @@ class PyAVReader:
         if target is None or self._container is None:
             self.close()
             self._container, self._stream = open_stream(self._path)
-        if target is not None:
-            self._container.seek(target, stream=self._stream)
-        for packet in self._container.demux(self._stream):
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                continue  # depends on what lies before the key frame; a wanted frame would be missed above
+        try:
+            if target is not None:
+                self._container.seek(target, stream=self._stream)
+            for packet in self._container.demux(self._stream):
+                try:
+                    yield from packet.decode()
+                except av.FFmpegError:
+                    continue  # depends on what lies before the key frame
+        except av.FFmpegError:
+            return  # cannot seek, or the file ends: the caller misses its frame
 
     @staticmethod
     def _rgb(frame: VideoFrame) -> np.ndarray:

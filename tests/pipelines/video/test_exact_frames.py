@@ -165,6 +165,13 @@ def test_a_file_that_is_not_the_indexed_one_is_refused(make_video: MakeVideo) ->
     shorter = make_video("b.mp4", count=40)
     with open_video(shorter, index) as reader, pytest.raises(BadInput, match="video_changed"):
         reader.frames([50])
+    cut = make_video("c.mp4", count=60, options=B_FRAMES, mux={"movflags": "faststart"})
+    index = index_video(cut)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    with open_video(cut, index) as reader:
+        assert number_in(reader.frames([3])[0]) == 3
+        with pytest.raises(BadInput, match="video_changed"):
+            reader.frames([59])
 
 
 def test_indices_outside_the_video_are_refused(make_video: MakeVideo) -> None:
