@@ -29,10 +29,11 @@ class AgentPath:
     dwell: np.ndarray
     """(S,) weight: high where the tip is slow and far from where the clip starts and ends."""
 
-    def arm(self, sample: int) -> np.ndarray:
-        """(3, 2) points that the agent surely covers at a sampled frame, short of its tips."""
-        share = np.array([0.0, 0.3, 0.6])[:, None]
-        return self.wrists[sample] + share * (self.tips[sample] - self.wrists[sample])
+    def arm(self, samples: np.ndarray) -> np.ndarray:
+        """(P, 2) points that the agent surely covers at `samples`, short of its tips."""
+        share = np.array([0.0, 0.2, 0.4, 0.6])[:, None, None]
+        line = self.wrists[samples] + share * (self.tips[samples] - self.wrists[samples])
+        return line.reshape(-1, 2)
 
 
 def agent_path(views: Views, wrist: WristTrack, embodiment: str) -> AgentPath:
@@ -116,5 +117,5 @@ def _dwell(points: np.ndarray) -> np.ndarray:
     away = np.minimum(*(np.hypot(*(path - end).T) for end in (path[0], path[-1])))
     excursion = np.hypot(*(path - path[0]).T)
     span = max(float(excursion.max()), 1.0)
-    weights[seen] = slowness * (0.5 * np.clip(away / span, 0, 1) + 0.5 * excursion / span)
+    weights[seen] = slowness**2 * (away / span + 0.1 * excursion / span)
     return weights

@@ -16,9 +16,9 @@ from pipelines.objects.base import GroundedBox, GroundingRequest, ObjectGrounder
 from pipelines.objects.proposals import Proposal, boundary_ring, compactness, propose
 from pipelines.objects.scene_change import Views, sample_clip, scene_views
 
-REACH = {"human": 0.06, "robot": 0.05}
+REACH = {"human": 0.09, "robot": 0.06}
 """Distance from the tip at which evidence falls to 0.6, as a share of the longer side."""
-WHOLE_AREA = 0.003
+WHOLE_AREA = 0.006
 """Share of the picture below which a region is rather a part of an object."""
 
 
@@ -33,7 +33,7 @@ class Evidence:
 
     @property
     def score(self) -> float:
-        return self.shape * self.reached * (0.1 + 0.35 * self.dwelt + 0.55 * self.moved)
+        return self.shape * (0.15 + 0.85 * self.reached) * (0.05 + 0.35 * self.dwelt + 0.6 * self.moved)
 
 
 class MotionGrounder(ObjectGrounder):
@@ -50,42 +50,84 @@ class MotionGrounder(ObjectGrounder):
             return None
         views = scene_views(*sample_clip(video.frames, len(video), video.width, video.height))
         path = agent_path(views, request.wrist, request.embodiment)
-        scored = [(weigh(p, views, path, REACH[request.embodiment]).score, p) for p in propose(views)]
-        score, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
-        if best is None or score < self.min_score:
+        reach = REACH[request.embodiment]
+        changed = change_for_good(views, path)
+        scored = [(weigh(proposal, views, path, changed, reach), proposal) for proposal in propose(views)]
+        if not scored:
             return None
+        evidence, best = max(scored, key=lambda pair: pair[0].score)
+        if evidence.score < self.min_score:
+            return None
+        best = whole(best, evidence, scored)
         sample = int(np.median(views.early_start[best.mask]))
         mask = cut_out(views.early, best.mask)
         full = cv2.resize(mask.astype(np.uint8), (video.width, video.height), interpolation=cv2.INTER_NEAREST)
         ys, xs = np.nonzero(full)
         box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
-        return GroundedBox(box, int(views.indices[sample]), min(1.0, score), self.model, full.astype(bool))
+        return GroundedBox(box, int(views.indices[sample]), float(evidence.score), self.model, full.astype(bool))
 
 
-def weigh(proposal: Proposal, views: Views, path: AgentPath, reach: float) -> Evidence:
-    """Evidence for one proposal."""
+def change_for_good(views: Views, path: AgentPath) -> np.ndarray:
+    """(h, w) 0 to 1: how surely a pixel's early view is gone at the end.
+
+    What looks like a shadow counts a quarter. What is connected with the arm's place at the end counts half:
+    the early view may only be hidden.
+    """
+    changed = views.difference > views.step
+    weight = views.lasting * changed * np.where(views.shaded, 0.25, 1.0)
+    known = np.flatnonzero(np.isfinite(path.tips).all(axis=1))
+    ending = known[known >= 0.9 * len(views.indices)]
+    if len(ending):
+        _, labels = cv2.connectedComponents(changed.astype(np.uint8))
+        limit = np.array(labels.shape[::-1]) - 1
+        xs, ys = np.clip(np.round(path.arm(ending[-1:])), 0, limit).astype(int).T
+        arm = np.unique(labels[ys, xs])
+        weight[np.isin(labels, arm[arm > 0])] *= 0.5
+    return weight
+
+
+def weigh(
+    proposal: Proposal, views: Views, path: AgentPath, changed: np.ndarray, reach: float
+) -> Evidence:
+    """Evidence for one proposal; `changed` is `change_for_good`, `reach` a share of the longer side."""
     mask = proposal.mask
     last = len(views.indices) - 1
-    changed = views.lasting * (views.difference > views.step) * np.where(views.shaded, 0.5, 1.0)
     left = 2 * proposal.contrast / max(proposal.contrast + proposal.late_contrast, 1.0)
     moved = float(changed[mask].mean()) * min(1.0, left)
     shape = min(1.0, proposal.compactness / 0.6) * min(1.0, proposal.contrast / 20.0)
-    shape *= min(1.0, proposal.area / (WHOLE_AREA * mask.size)) ** 0.2
+    shape *= min(1.0, proposal.area / (WHOLE_AREA * mask.size)) ** 0.5
     if mask[0].any() or mask[:, 0].any() or mask[:, -1].any():
         shape *= 0.4
+    appears = float(np.median(views.early_start[mask]))
+    shape *= np.exp(-appears / (0.4 * last))
     known = np.flatnonzero(np.isfinite(path.tips).all(axis=1))
     if not len(known):
         return Evidence(moved, 0.5, 0.0, shape)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
-    begin = known[np.argmin(np.abs(known - np.median(views.early_start[mask])))]
+    begin = known[np.abs(known - appears) <= max(2, np.abs(known - appears).min())]
     if _distance(outside, path.arm(begin)).min() < 0.02 * max(mask.shape):
-        return Evidence(moved, 0.0, 0.0, shape)
+        return Evidence(moved, 0.0, 0.0, 0.0)
     near = np.exp(-0.5 * (_distance(outside, path.tips[known]) / (reach * max(mask.shape))) ** 2)
-    disturbed = np.median(views.early_end[mask])
-    reached = float((near * np.exp(-np.abs(known - disturbed) / (0.25 * last))).max())
     weights = path.dwell[known]
     dwelt = float((weights * near).sum() / max(weights.sum(), 1e-9))
-    return Evidence(moved, reached, min(1.0, 2 * dwelt), shape)
+    return Evidence(moved, float(near.max()), dwelt, shape)
+
+
+def whole(best: Proposal, evidence: Evidence, scored: list[tuple[Evidence, Proposal]]) -> Proposal:
+    """The object that `best` is a part of, if one was proposed: a button's base around its cap.
+
+    Of something that moved, all of the whole must have moved as well.
+    """
+    wholes = [
+        proposal
+        for other, proposal in scored
+        if best.area < proposal.area <= 6 * best.area
+        and proposal.compactness > 0.6
+        and np.count_nonzero(proposal.mask & best.mask) > 0.8 * best.area
+        and (evidence.moved < 0.3 or other.moved > 0.8 * evidence.moved)
+        and other.score > 0.4 * evidence.score
+    ]
+    return min(wholes, key=lambda proposal: proposal.area, default=best)
 
 
 def _distance(outside: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ MIN_RUN = 0.07
 """Share of the clip that a run must last to count as a view."""
 LASTING = 0.12
 """Share of the clip from which a late view is beyond doubt; a hand that rests at the end stays less."""
-SHADOW_SPREAD = 0.12
+SHADOW_SPREAD = 0.1
 """A shadow darkens the three channels by factors that differ by less than this."""
 MIN_STEP = 14.0
 """Smallest colour difference (of 255, largest channel) that counts as a change; coding noise stays below."""
