@@ -71,6 +71,8 @@ class FrozenFeatures:
             max_token_bytes: patch tokens of the human frames are kept if they all fit in here.
         """
         samples = [s for subject in version.subjects("train") for s in subject.segments if _sides(s)]
+        if not samples:
+            return cls(folder, [], has_tokens=False)
         probe = encode(torch.from_numpy(reader.frames(samples[0], _sides(samples[0])[0], [0])))
         human_frames = sum(sample.num_frames for sample in samples if "human" in _sides(sample))
         keep_tokens = human_frames * probe[0].numel() * 2 <= max_token_bytes

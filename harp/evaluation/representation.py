@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 from safetensors.torch import load_file
 
@@ -117,6 +118,7 @@ def evaluate_representation(
     train, held_out = (version.subjects(split, "pair") for split in ("train", "held_out"))
     if len(held_out) < 2:
         raise UserError(f"Retrieval needs at least two held-out pairs; there is {version.describe()}.")
+    torch.manual_seed(config.seed)  # a backbone without pretrained weights must be the one of training
     encoder = load_vision_encoder(config.vision).eval()
     encoder.load_adapter_state_dict(load_file(run / ADAPTERS))
     reader = ShardReader(version, config.data.verify)

@@ -1,0 +1,66 @@
+"""Random access against the standard webdataset reader, and refusal of changed shards."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import webdataset
+
+from data_schemas.errors import UserError
+from harp.data.shards import ShardReader
+from harp.data.version import PublishedVersion
+from tests.harp.tiny_version import ORIGINAL, write_version
+
+
+@pytest.fixture
+def version(tmp_path):
+    return PublishedVersion.open(write_version(tmp_path, pairs=3, held_out=1, frames=6, segment_frames=4))
+
+
+def test_equals_webdataset_sample_by_sample(version):
+    reader = ShardReader(version)
+    urls = [str(version.lake / shard.path) for shard in version.manifest.shards]
+    published = {sample["__key__"]: sample for sample in webdataset.WebDataset(urls, shardshuffle=False)}
+    assert set(published) == {sample.key for sample in version.samples}
+    for sample in version.samples:
+        members = published[sample.key]
+        for side in ("human", "robot"):
+            indices = list(range(sample.num_frames))[::-1] + [0]
+            frames = reader.frames(sample, side, indices)
+            for frame, i in zip(frames, indices, strict=True):
+                data = np.frombuffer(members[f"{side}.{i:04d}.jpg"], np.uint8)
+                expected = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+                assert np.array_equal(frame, expected)
+            arrays = np.load(io.BytesIO(members["cues.npz"]))
+            cues = reader.cues(sample, side)
+            visible = arrays[f"{side}_wrist_visible"]
+            assert np.array_equal(cues.wrist_visible, visible)
+            wrist = arrays[f"{side}_wrist"][visible]
+            np.testing.assert_allclose(cues.wrist[visible] * ORIGINAL, wrist, rtol=1e-5)
+            np.testing.assert_allclose(cues.object * ORIGINAL, arrays[f"{side}_object"], rtol=1e-5)
+            assert np.isfinite(cues.wrist).all()
+
+
+@pytest.mark.parametrize("verify", ["sha256", "size"])
+def test_a_changed_shard_is_refused(version, verify):
+    path = version.lake / version.manifest.shards[0].path
+    content = bytearray(path.read_bytes())
+    if verify == "size":
+        content += b"x"
+    else:
+        content[700] ^= 1
+    path.write_bytes(content)
+    sample = next(s for s in version.samples if s.shard == version.manifest.shards[0].path)
+    with pytest.raises(UserError, match=f"has changed since version .* was published .its {verify} differs"):
+        ShardReader(version, verify).frames(sample, "robot", [0])
+
+
+def test_a_missing_shard_and_a_missing_member_are_named(version):
+    sample = version.samples[0]
+    reader = ShardReader(version)
+    with pytest.raises(UserError, match=r"has no member 'robot\.0099\.jpg'"):
+        reader.frames(sample, "robot", [99])
+    (version.lake / sample.shard).unlink()
+    with pytest.raises(UserError, match="is missing"):
+        ShardReader(version).frames(sample, "robot", [0])

@@ -1,0 +1,82 @@
+"""Codes against a brute-force search; straight-through gradient; revival of dead codes."""
+
+import pytest
+import torch
+
+from harp.latent_action.quantizer import VectorQuantizer, code_usage
+
+K, D = 5, 3
+
+
+def make(dead_after: int = 3) -> VectorQuantizer:
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(K, D, dead_after)
+    torch.nn.init.normal_(quantizer.codebook.weight)
+    return quantizer
+
+
+def test_chooses_the_nearest_code():
+    quantizer = make()
+    latents = torch.randn(4, 2, D)
+    quantized = quantizer(latents)
+    for b in range(4):
+        for q in range(2):
+            distances = [float((latents[b, q] - code).square().sum()) for code in quantizer.codebook.weight.detach()]
+            assert quantized.codes[b, q] == distances.index(min(distances))
+    torch.testing.assert_close(quantized.vectors, quantizer.codebook.weight[quantized.codes])
+    torch.testing.assert_close(quantized.straight_through, quantized.vectors)
+
+
+def test_gradient_goes_straight_through_to_the_latents_only():
+    quantizer = make()
+    latents = torch.randn(4, D, requires_grad=True)
+    weights = torch.randn(4, D)
+    (quantizer(latents).straight_through * weights).sum().backward()
+    torch.testing.assert_close(latents.grad, weights)
+    assert quantizer.codebook.weight.grad is None
+
+
+def test_first_batch_initializes_every_code():
+    quantizer = make()
+    torch.nn.init.constant_(quantizer.codebook.weight, 100.0)  # far away from all latents
+    latents = torch.randn(64, D)
+    assert quantizer.revive(latents, torch.Generator().manual_seed(0)) == K
+    assert quantizer(latents).codes.unique().numel() == K
+    distances = torch.cdist(quantizer.codebook.weight, latents)
+    assert distances.amin(1).max() < 1e-2, "every code sits on a latent"
+
+
+def test_a_code_is_moved_after_so_many_unused_steps_and_then_chosen():
+    quantizer = make(dead_after=3)
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(64, D)
+    quantizer.revive(latents, generator)
+    with torch.no_grad():
+        quantizer.codebook.weight[2] = 1e3
+    moved = [quantizer.revive(latents, generator) for _ in range(4)]
+    assert moved == [0, 0, 1, 0]
+    assert (quantizer(latents).codes == 2).any()
+
+
+def test_codes_in_use_stay_where_they_are():
+    quantizer = make(dead_after=2)
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(64, D)
+    quantizer.revive(latents, generator)
+    before = quantizer.codebook.weight.clone()
+    for _ in range(10):
+        quantizer.revive(latents, generator)
+    assert torch.equal(before, quantizer.codebook.weight)
+
+
+def test_fewer_distinct_latents_than_codes_is_no_error():
+    quantizer = make()
+    latents = torch.randn(2, D).repeat(8, 1)
+    assert quantizer.revive(latents, torch.Generator().manual_seed(0)) == 2
+
+
+def test_usage_and_perplexity():
+    usage, perplexity = code_usage(torch.tensor([0, 0, 1, 1]), 4)
+    assert (usage, perplexity) == (0.5, pytest.approx(2.0))
+    usage, perplexity = code_usage(torch.tensor([[3, 3], [3, 3]]), 4)
+    assert (usage, perplexity) == (0.25, pytest.approx(1.0))

@@ -1,0 +1,42 @@
+"""Shipped recipes: they load, build, and refuse with one sentence."""
+
+import pytest
+import torch
+
+from data_schemas.errors import UserError
+from harp.latent_action.model import LatentActionModel
+from harp.recipes import load_stage1_recipe
+from harp.vision.encoder import HarpVisionEncoder
+
+
+def test_paper_recipe_has_the_papers_sizes():
+    config = load_stage1_recipe("paper")
+    with torch.device("meta"):
+        encoder = HarpVisionEncoder(config.vision)
+        model = LatentActionModel(encoder.dim, 768, config.latent_action)
+    assert (encoder.dim, encoder.num_patches) == (2176, 256)
+    adapters = sum(tensor.numel() for tensor in encoder.adapter_state_dict().values())
+    assert round(adapters / 1e6, 2) == 10.89
+    assert (model.config.num_queries, model.config.codebook_size, model.config.latent_dim) == (4, 16, 128)
+    assert config.losses.commitment == 0.25
+    with torch.device("meta"):
+        actions = model.quantized_shapes = model.action_up(torch.empty(2, 4, 128))
+    assert actions.shape == (2, 4, 768)
+
+
+def test_overrides():
+    config = load_stage1_recipe("laptop", ["training.steps=7", "losses.alignment.objective=sr"])
+    assert (config.training.steps, config.losses.alignment.objective) == (7, "sr")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("training.step=7", r"no key 'training.step': did you mean 'steps'\?"),
+        ("losses.alignment.objective=srdp", r"losses.alignment.objective.*'srdp'"),
+        ("data.horizon_seconds=[2, 1]", r"horizon_seconds must be"),
+    ],
+)
+def test_mistakes_are_one_sentence(override, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load_stage1_recipe("laptop", [override])

@@ -1,0 +1,118 @@
+"""Stage 1 end to end on a tiny version: learns, resumes exactly, refuses, keeps the human path frozen."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data_schemas.errors import UserError
+from harp.training.loop import TrainingDiverged
+from harp.training.metrics import read_metrics
+from harp.training.stage1 import ADAPTERS, LATENT_ACTION, train_stage1
+from tests.harp.tiny_version import write_version
+from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
+
+TIMES = ("seconds",)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text_encoder(tmp_path_factory.mktemp("weights") / "bert")
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lake")
+    return write_version(folder, pairs=8, held_out=2, humans=2, robots=2, frames=10)
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(step):
+    def observe(done, total, metrics):
+        if done == step:
+            raise Killed
+
+    return observe
+
+
+def losses(run):
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(run)]
+
+
+def test_a_killed_run_gives_the_losses_of_one_never_killed(version, text, tmp_path):
+    config = tiny_config(text)
+    whole = train_stage1(config, version, tmp_path / "whole")
+    # Killed between two checkpoints (3 and 6), then again before the first new one.
+    for step in (5, 5):
+        with pytest.raises(Killed):
+            train_stage1(config, version, tmp_path / "killed", observe=kill_at(step))
+    result = train_stage1(config, version, tmp_path / "killed")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert [row["step"] for row in losses(tmp_path / "killed")] == list(range(8))
+    assert result.final == whole.final
+    for name in (ADAPTERS, LATENT_ACTION):
+        a, b = load_file(tmp_path / "killed" / name), load_file(tmp_path / "whole" / name)
+        assert all(torch.equal(a[key], b[key]) for key in b)
+    assert len(list((tmp_path / "killed" / "checkpoints").iterdir())) == 1
+
+
+def test_a_finished_run_is_not_done_again(version, text, tmp_path):
+    config = tiny_config(text, training__steps=2)
+    first = train_stage1(config, version, tmp_path / "run")
+    stamp = (tmp_path / "run" / LATENT_ACTION).stat().st_mtime_ns
+    second = train_stage1(config, version, tmp_path / "run", observe=kill_at(1))
+    assert not first.already_finished
+    assert second.already_finished
+    assert (second.steps, second.final) == (2, first.final)
+    assert (tmp_path / "run" / LATENT_ACTION).stat().st_mtime_ns == stamp
+
+
+def test_another_configuration_in_the_same_folder_is_refused(version, text, tmp_path):
+    train_stage1(tiny_config(text, training__steps=1), version, tmp_path / "run")
+    with pytest.raises(UserError, match=r"holds a run with training\.steps=1, now training\.steps=2 is asked for"):
+        train_stage1(tiny_config(text, training__steps=2), version, tmp_path / "run")
+
+
+def test_losses_fall_and_adapters_move(version, text, tmp_path):
+    config = tiny_config(text, training__steps=60, training__checkpoint_every=60, data__singles_per_batch=0)
+    train_stage1(config, version, tmp_path / "run")
+    rows = read_metrics(tmp_path / "run")
+    for name in ("prediction", "keypoints", "effector", "paired_distance"):
+        first, last = (sum(row[name] for row in part) / 10 for part in (rows[:10], rows[-10:]))
+        assert last < 0.8 * first, name
+    assert rows[0]["paired_distance"] == pytest.approx(rows[0]["reference_distance"], abs=1e-6)
+    assert rows[-1]["paired_distance"] < rows[-1]["reference_distance"]
+    assert rows[-1]["code_perplexity"] > 1.5
+    up = [v for k, v in load_file(tmp_path / "run" / ADAPTERS).items() if k.endswith("up.weight")]
+    assert any(weight.abs().max() > 0 for weight in up)
+
+
+@pytest.mark.parametrize("routes", ["self", "both"])
+@pytest.mark.parametrize("objective", ["none", "l2", "sr"])
+def test_every_switch_trains(version, text, tmp_path, routes, objective):
+    config = tiny_config(
+        text,
+        training__steps=2,
+        paired_prediction=routes,
+        losses={"alignment": {"objective": objective}},
+        training__human_token_cache_gb=0,
+    )
+    assert train_stage1(config, version, tmp_path / "run").steps == 2
+
+
+def test_a_loss_that_is_not_finite_names_step_and_data(version, text, tmp_path):
+    config = tiny_config(text, training__learning_rate=1e30, training__gradient_clip=1e30, training__steps=8)
+    with pytest.raises(TrainingDiverged, match=r"Not finite at step \d+: .*loss.*; the batch holds [0-9a-f]{16}"):
+        train_stage1(config, version, tmp_path / "run")
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_result_file_is_plain_json(version, text, tmp_path):
+    train_stage1(tiny_config(text, training__steps=1), version, tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["version_id"] == version.name
+    assert set(result) == {"version_id", "steps", "seconds_per_step", "final"}

@@ -1,0 +1,117 @@
+"""One step of stage 1: routes, gradients, and sameness of cached and computed human features."""
+
+import pytest
+import torch
+
+from harp.data.frozen_features import FrozenFeatures
+from harp.data.loader import Stage1Loader
+from harp.data.sampling import TransitionSampler
+from harp.data.shards import ShardReader
+from harp.data.version import PublishedVersion
+from harp.latent_action.language import FrozenTextEncoder
+from harp.training.stage1 import encoder_identity, frozen_encoder
+from harp.training.stage1_module import Stage1, prediction_routes
+from harp.vision.encoder import load_vision_encoder
+from tests.harp.tiny_version import write_version
+from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    config = tiny_config(write_text_encoder(folder / "bert"))
+    version = PublishedVersion.open(
+        write_version(folder / "lake", pairs=5, held_out=1, humans=2, robots=2, frames=8)
+    )
+    torch.manual_seed(0)
+    stage = Stage1(config, load_vision_encoder(config.vision), FrozenTextEncoder(config.text.model))
+    reader = ShardReader(version)
+
+    def batch(max_token_bytes=10**9):
+        features = FrozenFeatures.prepare(
+            version,
+            reader,
+            frozen_encoder(stage.encoder, "fp32"),
+            identity=encoder_identity(stage.encoder, "fp32"),
+            folder=folder / "features",
+            max_token_bytes=max_token_bytes,
+        )
+        return Stage1Loader(TransitionSampler(version, config.data, 0), reader, features, 3, 9).load(0)
+
+    return stage, batch
+
+
+def test_routes():
+    # 3 robot clips (2 paired), 4 human clips (2 paired): rows 0-2 and 3-6.
+    source, target = prediction_routes(3, 4, 2, "cross")
+    assert source.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert target.tolist() == [3, 4, 2, 0, 1, 5, 6]
+    source, target = prediction_routes(3, 4, 2, "self")
+    assert source.tolist() == target.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    source, target = prediction_routes(3, 4, 2, "both")
+    assert source.tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1, 3, 4]
+    assert target.tolist() == [3, 4, 2, 0, 1, 5, 6, 0, 1, 3, 4]
+
+
+def test_gradients_reach_adapters_and_model_but_nothing_frozen(world):
+    stage, batch = world
+    stage.zero_grad()
+    stage(batch()).loss.backward()
+    trained = {id(p) for group in stage.parameter_groups() for p in group["params"]}
+    for name, parameter in stage.named_parameters():
+        if id(parameter) in trained:
+            assert parameter.grad is not None, name
+        else:
+            assert parameter.grad is None, name
+    adapters = [p for p in stage.encoder.trainable_parameters()]
+    assert sum(float(p.grad.abs().sum()) for p in adapters) > 0
+    assert all(not p.requires_grad for p in stage.text._model.parameters())
+
+
+def test_kept_tokens_give_the_loss_of_computed_ones(world):
+    stage, batch = world
+    kept, computed = stage(batch()), stage(batch(max_token_bytes=0))
+    assert kept.loss.item() == pytest.approx(computed.loss.item(), rel=1e-3)  # kept in bfloat16
+    assert kept.metrics["alignment"] == computed.metrics["alignment"]
+
+
+def test_human_features_are_the_same_after_training(world):
+    stage, batch = world
+    frames = batch().robot_frames[:4]
+    before = frozen_encoder(stage.encoder, "fp32")(frames)
+    adapted_before = stage.encoder.adapted(stage.encoder.preprocess(frames))
+    optimizer = torch.optim.AdamW(stage.parameter_groups())
+    for _ in range(3):
+        optimizer.zero_grad()
+        stage(batch()).loss.backward()
+        optimizer.step()
+    assert torch.equal(before, adapted_before), "adapters begin at the identity"
+    assert torch.equal(before, frozen_encoder(stage.encoder, "fp32")(frames))
+    assert not torch.equal(before, stage.encoder.adapted(stage.encoder.preprocess(frames)))
+
+
+def test_trained_state_round_trip(world):
+    stage, batch = world
+    state = {name: tensor.clone() for name, tensor in stage.trained_state().items()}
+    expected = stage(batch()).loss.item()
+    with torch.no_grad():
+        for parameter in stage.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1)
+    assert stage(batch()).loss.item() != expected
+    stage.load_trained_state(state)
+    assert stage(batch()).loss.item() == expected
+
+
+def test_encoder_identity_follows_frozen_weights_only(world):
+    stage, _ = world
+    identity = encoder_identity(stage.encoder, "fp32")
+    assert identity != encoder_identity(stage.encoder, "bf16")
+    with torch.no_grad():
+        next(stage.encoder.trainable_parameters()).add_(1)
+    assert encoder_identity(stage.encoder, "fp32") == identity
+    frozen = next(p for p in stage.encoder.parameters() if not p.requires_grad)
+    with torch.no_grad():
+        frozen.add_(1)
+        assert encoder_identity(stage.encoder, "fp32") != identity
+        frozen.sub_(1)
