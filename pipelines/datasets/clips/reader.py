@@ -37,9 +37,10 @@ class ClipsReader(Reader[ClipsOptions]):
             for embodiment in ("human", "robot"):
                 if row[embodiment]:
                     # The same video in several pairs is several demonstrations: each needs its own id.
+                    earlier = uses[embodiment, row[embodiment]]
                     uses[embodiment, row[embodiment]] += 1
-                    first = uses[embodiment, row[embodiment]] == 1
-                    yield self._clip(row, embodiment, CAMERA if first else f"{CAMERA}:{row['pair_id']}")
+                    camera = f"{CAMERA}:{row['pair_id'] or earlier}" if earlier else CAMERA
+                    yield self._clip(row, embodiment, camera)
 
     def _clip(self, row: Mapping[str, str], embodiment: str, camera: str) -> SourceClip:
         video, calibration = row[embodiment], row["calibration"]
