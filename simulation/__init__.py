@@ -1,1 +1,5 @@
-"""The tabletop: paired demonstrations with ground truth."""
+"""The tabletop: paired human and robot demonstrations with ground truth, made in MuJoCo."""
+
+from simulation.gl import prefer_headless
+
+prefer_headless()

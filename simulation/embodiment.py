@@ -1,0 +1,118 @@
+"""What a human hand and a robot arm have in common: a root body moved through poses, fingers, and a grasp.
+
+A task plan speaks of *stances* (how the tool is turned), *postures* (what the fingers do) and *apertures* (metres
+between the fingers); an embodiment turns them into root poses and finger commands. Grasps are assisted: a weld
+between root and object switches on when the fingers have closed, because friction grasps with a skinned hand are
+not reliable enough for scripted data; pushing, pressing and placing are real contacts.
+"""
+
+from abc import ABC, abstractmethod
+
+import mujoco
+import numpy as np
+
+from simulation.objects import FREE
+from simulation.rotations import quaternion
+
+COMMAND_EVERY = 2  # simulation steps per new command
+
+
+class Embodiment(ABC):
+    """A compiled model with its state.
+
+    Attributes: kind (`human` or `robot`), name, model, data, root (body id of the wrist or flange).
+    """
+
+    kind: str
+
+    def __init__(self, name: str, model: mujoco.MjModel, root: str) -> None:
+        self.name = name
+        self.model = model
+        self.data = mujoco.MjData(model)
+        self.root = model.body(root).id
+        self._target = model.body("mocap").mocapid[0]
+
+    @abstractmethod
+    def rotation(self, stance: str) -> np.ndarray:
+        """World rotation of the root for a stance at yaw 0."""
+
+    @abstractmethod
+    def tool(self, posture: str) -> np.ndarray:
+        """The point of the root frame that acts in this posture, metres."""
+
+    @abstractmethod
+    def fingers(self, posture: str, aperture: float) -> np.ndarray:
+        """Finger command for a posture."""
+
+    @abstractmethod
+    def push_reach(self, stance: str) -> float:
+        """Distance from the tool point to the surface that touches a pushed object, metres."""
+
+    @abstractmethod
+    def tip_below(self, posture: str) -> float:
+        """How far the finger tip reaches below the tool point, metres."""
+
+    @abstractmethod
+    def command(self, position: np.ndarray, R: np.ndarray, fingers: np.ndarray) -> None:
+        """Set the actuators so that the root moves to a world pose."""
+
+    @abstractmethod
+    def place(self, position: np.ndarray, R: np.ndarray, fingers: np.ndarray) -> None:
+        """Start a demonstration at a root pose: set the joints there and let the servos settle."""
+
+    @abstractmethod
+    def tcp(self) -> np.ndarray:
+        """The point between the finger tips in the world, metres."""
+
+    @abstractmethod
+    def aperture(self) -> float:
+        """Present opening between the fingers, metres."""
+
+    def joints(self) -> np.ndarray:
+        """Arm joint positions and velocities; empty for a human."""
+        return np.zeros(0)
+
+    def wrist(self) -> np.ndarray:
+        """The point that stands for this embodiment in a video: wrist joint or TCP, in the world, metres."""
+        return self.data.xpos[self.root].copy()
+
+    def root_rotation(self) -> np.ndarray:
+        """World rotation of the root."""
+        return self.data.xmat[self.root].reshape(3, 3).copy()
+
+    def grasp(self, name: str) -> None:
+        """Hold an object at its present pose relative to the root."""
+        model, data = self.model, self.data
+        weld = model.equality(f"grasp_{name}").id
+        body = data.body(name)
+        R = self.root_rotation()
+        relative = model.eq_data[weld]
+        relative[:3] = 0
+        relative[3:6] = R.T @ (body.xpos - data.xpos[self.root])
+        relative[6:10] = quaternion(R.T @ body.xmat.reshape(3, 3))
+        relative[10] = 1
+        data.eq_active[weld] = 1
+
+    def release(self) -> None:
+        """Let go of whatever is held."""
+        for name in FREE:
+            self.data.eq_active[self.model.equality(f"grasp_{name}").id] = 0
+
+    def step(self) -> None:
+        """Advance the simulation by one time step."""
+        mujoco.mj_step(self.model, self.data)
+
+
+def add_grasps(spec: mujoco.MjSpec, root: str) -> None:
+    """Add one inactive weld per free object."""
+    for name in FREE:
+        weld = spec.add_equality(
+            name=f"grasp_{name}",
+            type=mujoco.mjtEq.mjEQ_WELD,
+            objtype=mujoco.mjtObj.mjOBJ_BODY,
+            name1=root,
+            name2=name,
+            active=False,
+        )
+        weld.solref = [0.01, 1]
+        weld.data = [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]

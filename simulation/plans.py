@@ -1,0 +1,158 @@
+"""Task plans: the waypoints of the tool point, the same for every embodiment, and the test of success.
+
+A waypoint ends a phase. Phases carry the ground truth of time: two clips of a pair correspond where phase and
+progress agree.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulation.content import DIRECTIONS, PUSH_LENGTH, Content
+from simulation.embodiment import Embodiment
+from simulation.objects import (
+    CAP_HALF,
+    CAP_REST,
+    CAP_TRAVEL,
+    CUP_HALF,
+    GRASP_WIDTH,
+    MAT_THICKNESS,
+    PLATE_HALF,
+    PUSH_HALF,
+    REST_HEIGHT,
+)
+from simulation.rotations import about_x, about_z, matrix
+
+OPEN = 0.085
+WIDE = 0.10  # so that curled fingers do not hook what they leave
+OVERTRAVEL = 0.015  # metres a push goes on, as contact is soft
+CLEARANCE = 0.15
+CUP_GRASP = 0.014  # metres from the cup's middle towards its rim
+DISTURBANCE = 0.02  # metres that another object may move
+
+
+@dataclass(frozen=True)
+class Waypoint:
+    """Where a phase ends.
+
+    position: tool point in the world, metres; R: root rotation in the world; weight: share of the clip's time;
+    event: `grasp`, `release` or empty, at the end of the phase.
+    """
+
+    phase: str
+    position: np.ndarray
+    R: np.ndarray
+    posture: str
+    aperture: float
+    weight: float
+    event: str = ""
+
+
+def _pick_place(content: Content, body: Embodiment) -> list[Waypoint]:
+    thing, target = content.object, content.target
+    turn = about_z(content.yaws[thing]) @ body.rotation("grasp")
+    width = GRASP_WIDTH[thing]
+    x, y = content.positions[thing]
+    grip = np.array([x, y, REST_HEIGHT[thing] + 0.004])
+    surface = 2 * PLATE_HALF if target == "plate" else MAT_THICKNESS
+    drop = np.array([*content.positions[target], surface + REST_HEIGHT[thing] + 0.007])
+    up = np.array([0, 0, CLEARANCE])
+    leave = np.array([drop[0] - 0.06, drop[1], 0.22])
+    return [
+        Waypoint("reach", grip + up, turn, "pinch", OPEN, 1.0),
+        Waypoint("descend", grip, turn, "pinch", OPEN, 0.8),
+        Waypoint("grasp", grip, turn, "pinch", width, 0.5, "grasp"),
+        Waypoint("lift", grip + up, turn, "pinch", width, 0.7),
+        Waypoint("carry", drop + up * 0.8, turn, "pinch", width, 1.0),
+        Waypoint("lower", drop, turn, "pinch", width, 0.7, "release"),
+        Waypoint("release", drop + [0, 0, 0.002], turn, "pinch", OPEN, 0.4),
+        Waypoint("retreat", leave, turn, "pinch", OPEN, 0.8),
+    ]
+
+
+def _push(content: Content, body: Embodiment) -> list[Waypoint]:
+    thing = content.object
+    along = np.array([*DIRECTIONS[content.direction], 0.0])
+    stance, posture = ("push_away", "push") if along[0] else ("push_aside", "blade")
+    R = body.rotation(stance)
+    start = np.array([*content.positions[thing], 0.024])
+    stand_off = PUSH_HALF[thing][0 if along[0] else 1] + body.push_reach(stance)
+    behind = start - along * (stand_off + 0.035)
+    end = start + along * (PUSH_LENGTH + OVERTRAVEL - stand_off)
+    back = end - along * 0.03
+    return [
+        Waypoint("reach", behind + [0, 0, CLEARANCE], R, posture, 0.0, 1.0),
+        Waypoint("descend", behind, R, posture, 0.0, 0.9),
+        Waypoint("push", end, R, posture, 0.0, 2.0),
+        Waypoint("withdraw", back, R, posture, 0.0, 0.5),
+        Waypoint("retreat", back + [-0.05, 0, 0.19], R, posture, 0.0, 0.9),
+    ]
+
+
+def _press(content: Content, body: Embodiment) -> list[Waypoint]:
+    R = body.rotation("press")
+    top = np.array([*content.positions["button"], CAP_REST + CAP_HALF + body.tip_below("point")])
+    return [
+        Waypoint("reach", top + [0, 0, CLEARANCE], R, "point", 0.0, 1.1),
+        Waypoint("descend", top + [0, 0, 0.015], R, "point", 0.0, 0.9),
+        Waypoint("press", top - [0, 0, CAP_TRAVEL], R, "point", 0.0, 0.8),
+        Waypoint("hold", top - [0, 0, CAP_TRAVEL], R, "point", 0.0, 0.6),
+        Waypoint("release", top + [0, 0, 0.03], R, "point", 0.0, 0.6),
+        Waypoint("retreat", top + [-0.05, 0, CLEARANCE], R, "point", 0.0, 0.9),
+    ]
+
+
+def _flip(content: Content, body: Embodiment) -> list[Waypoint]:
+    x, y = content.positions["cup"]
+    lying = body.rotation("grasp")
+    turned = about_x(np.pi / 2) @ lying
+    grip = np.array([x, y + CUP_GRASP, REST_HEIGHT["cup"] * 0.75 + 0.006])
+    stand = np.array([x, y, CUP_HALF + CUP_GRASP + 0.004])
+    width = GRASP_WIDTH["cup"]
+    up = np.array([0, 0, CLEARANCE])
+    return [
+        Waypoint("reach", grip + up, lying, "pinch", OPEN, 1.0),
+        Waypoint("descend", grip, lying, "pinch", OPEN, 0.8),
+        Waypoint("grasp", grip, lying, "pinch", width, 0.5, "grasp"),
+        Waypoint("lift", grip + up, lying, "pinch", width, 0.7),
+        Waypoint("turn", stand + up * 0.8, turned, "pinch", width, 1.2),
+        Waypoint("lower", stand, turned, "pinch", width, 0.7, "release"),
+        Waypoint("release", stand, turned, "pinch", WIDE, 0.5),
+        # Thumb and index stand on either side of the cup along x: only the way out of the palm is free.
+        Waypoint("withdraw", stand + [0, -0.09, 0.0], turned, "pinch", WIDE, 0.5),
+        Waypoint("retreat", stand + [-0.04, -0.10, 0.12], turned, "pinch", WIDE, 0.6),
+    ]
+
+
+_PLANS = {"pick_place": _pick_place, "push": _push, "press": _press, "flip": _flip}
+
+
+def plan(content: Content, body: Embodiment) -> list[Waypoint]:
+    """Waypoints of the content's task for one embodiment."""
+    return _PLANS[content.task](content, body)
+
+
+def succeeded(content: Content, poses: dict[str, np.ndarray]) -> bool:
+    """Whether the task is done and nothing else was disturbed.
+
+    Args:
+        content: what should have happened.
+        poses: final pose (7,) per body: position and quaternion wxyz; for `button_cap` the lowest position reached.
+    """
+    for name, xy in content.positions.items():
+        if name != content.object and np.linalg.norm(poses[name][:2] - xy) > DISTURBANCE:
+            return False
+    thing = poses[content.object]
+    start = content.positions[content.object]
+    if content.task == "pick_place":
+        off = np.linalg.norm(thing[:2] - content.positions[content.target])
+        standing = matrix(thing[3:])[2, 2] > 0.95
+        return bool(off < 0.04 and standing and abs(thing[2] - REST_HEIGHT[content.object]) < 0.02)
+    if content.task == "push":
+        along = np.array(DIRECTIONS[content.direction])
+        moved = thing[:2] - start
+        aside = moved - (moved @ along) * along
+        return bool(moved @ along > 0.05 and np.linalg.norm(aside) < 0.03)
+    if content.task == "press":
+        return bool(poses["button_cap"][2] < CAP_REST - 0.6 * CAP_TRAVEL)
+    return bool(matrix(thing[3:])[2, 2] > 0.97 and np.linalg.norm(thing[:2] - start) < 0.05)

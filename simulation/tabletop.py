@@ -1,0 +1,251 @@
+"""Generate the tabletop data set: paired human and robot demonstrations, redrawn until they succeed.
+
+Pair i depends on (seed, i) only, so a larger data set begins with the smaller one and a killed run continues where
+it stopped. One process does everything: the software renderer already uses all cores.
+"""
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from data_schemas.errors import UserError
+from simulation.appearance import Appearance, apply, dress
+from simulation.content import Content, draw_content
+from simulation.embodiment import Embodiment
+from simulation.ground_truth import correspondence
+from simulation.hand_shape import load_hands
+from simulation.human import human
+from simulation.recording import Clip, record
+from simulation.rendering import Renderer
+from simulation.rh20t_writer import scene_name, write_descriptions, write_scene
+from simulation.robot import robot
+from simulation.robot_assets import ROBOTS
+from simulation.rollout import roll_out
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "simulation.json"
+MAX_ATTEMPTS = 20
+MAX_SIZE = 1024
+SUBJECTS = 20
+FIRST_SCENE = {"paired": 1, "human": 6001, "robot": 8001}  # scene numbers have four digits
+CAPACITY = {"paired": 6000, "human": 2000, "robot": 1999}
+
+
+@dataclass(frozen=True)
+class TabletopConfig:
+    """What to generate.
+
+    Attributes:
+        out: folder of the data set.
+        pairs, unpaired_human, unpaired_robot: how many demonstrations.
+        seed: everything follows from it.
+        robot: `xarm7_gripper`, `xarm7_inspire` or `panda`.
+        size: width and height of the videos, pixels, even.
+        rate: frames per second, or None for an irregular 8 to 10 Hz.
+        pace: multiplies every clip's duration.
+        overwrite: delete an earlier simulation in `out` first.
+        appearance: strengths of the variation of the look.
+    """
+
+    out: Path
+    pairs: int = 0
+    seed: int = 0
+    robot: str = "xarm7_gripper"
+    unpaired_human: int = 0
+    unpaired_robot: int = 0
+    size: int = 224
+    rate: float | None = None
+    pace: float = 1.0
+    overwrite: bool = False
+    appearance: Appearance = field(default_factory=Appearance)
+
+    def identity(self) -> dict[str, object]:
+        """What must agree between a data set and a run that continues it."""
+        skip = ("out", "pairs", "unpaired_human", "unpaired_robot", "overwrite")
+        return {k: v for k, v in asdict(self).items() if k not in skip}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One item to generate: a pair or a single demonstration."""
+
+    kind: str  # `paired`, `human` or `robot`
+    index: int
+
+    @property
+    def scene(self) -> int:
+        """Scene number."""
+        return FIRST_SCENE[self.kind] + self.index
+
+    @property
+    def embodiments(self) -> tuple[str, ...]:
+        """Clips to make."""
+        return ("human", "robot") if self.kind == "paired" else (self.kind,)
+
+
+def check(config: TabletopConfig) -> None:
+    """Raise `UserError` for arguments that cannot work."""
+    counts = {"paired": config.pairs, "human": config.unpaired_human, "robot": config.unpaired_robot}
+    for kind, count in counts.items():
+        if not 0 <= count <= CAPACITY[kind]:
+            raise UserError(f"{count} {kind} demonstrations asked for; expected 0 to {CAPACITY[kind]}.")
+    if not sum(counts.values()):
+        raise UserError("Nothing to generate: give at least one pair or one unpaired demonstration.")
+    if config.robot not in ROBOTS:
+        raise UserError(f"Unknown robot {config.robot!r}: choose one of {', '.join(ROBOTS)}.")
+    if not 32 <= config.size <= MAX_SIZE or config.size % 2:
+        raise UserError(f"Video size {config.size}: expected an even number of pixels from 32 to {MAX_SIZE}.")
+    if config.rate is not None and not 1 <= config.rate <= 60:
+        raise UserError(f"Frame rate {config.rate:g}: expected 1 to 60 frames per second.")
+
+
+def open_state(config: TabletopConfig) -> dict:
+    """The state of an earlier run in `config.out`, or a fresh one.
+
+    Raises:
+        UserError: the folder holds something else, or a simulation with other settings.
+    """
+    file = config.out / STATE_FILE
+    identity = json.loads(json.dumps(config.identity()))
+    if file.exists() and config.overwrite:
+        shutil.rmtree(config.out)
+    if file.exists():
+        state = json.loads(file.read_text())
+        for key, value in identity.items():
+            if state["config"].get(key) != value:
+                raise UserError(
+                    f"{config.out} holds a simulation with {key}={state['config'].get(key)!r}, asked for {value!r}: "
+                    "choose another folder or --overwrite."
+                )
+        return state
+    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
+        raise UserError(f"{config.out} is not empty and holds no {STATE_FILE}: choose a new or empty folder.")
+    config.out.mkdir(parents=True, exist_ok=True)
+    return {"config": identity, "items": {}}
+
+
+def save_state(config: TabletopConfig, state: dict) -> None:
+    """Write `simulation.json` atomically, with totals over all items."""
+    state["summary"] = summarize(state["items"])
+    file = config.out / STATE_FILE
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(state, indent=1))
+    os.replace(part, file)
+
+
+def summarize(items: dict[str, dict]) -> dict:
+    """Counts, mean seconds and, per task and embodiment, the share of attempts that succeeded."""
+    attempts: dict[str, list[int]] = {}
+    for item in items.values():
+        for embodiment, count in item["attempts"].items():
+            attempts.setdefault(f"{item['task']}/{embodiment}", []).append(count)
+    seconds = [item["seconds"] for item in items.values() if item["kind"] == "paired"]
+    return {
+        "items": len(items),
+        "seconds_per_pair": round(float(np.mean(seconds)), 2) if seconds else None,
+        "success_before_redrawing": {k: round(len(v) / sum(v), 3) for k, v in sorted(attempts.items())},
+        "attempts": {k: sum(v) for k, v in sorted(attempts.items())},
+    }
+
+
+@cache
+def renderer(name: str, size: int) -> Renderer:
+    """One renderer per embodiment and size in this process."""
+    body = robot(name) if name in ROBOTS else human(name)
+    return Renderer(body.model, size)
+
+
+def demonstrate(config: TabletopConfig, content: Content, job: Job, embodiment: str) -> tuple[Clip, int, int]:
+    """One successful demonstration: the clip, the number of attempts it took and the subject's number.
+
+    Raises:
+        RuntimeError: no attempt of `MAX_ATTEMPTS` succeeded.
+    """
+    stream = [config.seed, 103, FIRST_SCENE[job.kind], job.index]
+    subject = int(np.random.default_rng(stream).integers(SUBJECTS))
+    shapes = list(load_hands())
+    shape = shapes[subject % len(shapes)]
+    body: Embodiment = human(shape) if embodiment == "human" else robot(config.robot)
+    key = shape if embodiment == "human" else config.robot
+    branch = 1 if embodiment == "human" else 2
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        rng = np.random.default_rng([*stream, branch, attempt])
+        rollout = roll_out(body, content, rng, config.rate, config.pace)
+        if rollout.success:
+            break
+        logger.info("scene %d: %s %s failed, redrawn", job.scene, embodiment, content.task)
+    else:
+        raise RuntimeError(f"scene {job.scene}: {embodiment} did not {content.instruction} in {MAX_ATTEMPTS} attempts")
+    rng = np.random.default_rng([*stream, branch, 0])
+    tone = apply(body, content, config.appearance, rng, [config.seed, 104, content.layout])
+    if embodiment == "human":
+        dress(body, subject // len(shapes), rng)
+    clip = record(body, content, rollout, renderer(key, config.size), tone, config.size)
+    return clip, attempt, subject + 1
+
+
+def make(config: TabletopConfig, job: Job) -> dict:
+    """Generate one item on disk and return its record for `simulation.json`."""
+    started = time.perf_counter()
+    content = draw_content(config.seed, job.index, FIRST_SCENE[job.kind])
+    truths, attempts, name = {}, {}, ""
+    for embodiment in job.embodiments:
+        clip, attempts[embodiment], user = demonstrate(config, content, job, embodiment)
+        name = scene_name(content, user, job.scene, embodiment == "human")
+        truths[embodiment] = clip.truth
+        clip.truth.save(config.out / "ground_truth" / f"{name}.npz")
+        write_scene(config.out, name, clip, job.scene)
+    if job.kind == "paired":
+        np.savez_compressed(
+            config.out / "ground_truth" / f"{name}.correspondence.npz",
+            human_index=correspondence(truths["robot"], truths["human"]),
+        )
+    return {
+        "kind": job.kind,
+        "scene": name.removesuffix("_human"),
+        "task": content.task,
+        "instruction": content.instruction,
+        "layout": content.layout,
+        "attempts": attempts,
+        "frames": {k: len(t.timestamps) for k, t in truths.items()},
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def generate(config: TabletopConfig, progress: Callable[[int, int], None] | None = None) -> dict:
+    """Generate what is missing in `config.out` and return the summary written to `simulation.json`.
+
+    Args:
+        config: what to generate.
+        progress: called with (items done, items in all) after every item.
+
+    Raises:
+        UserError: arguments that cannot work, or a folder that belongs to something else.
+    """
+    check(config)
+    robot(config.robot)
+    state = open_state(config)
+    write_descriptions(config.out)
+    jobs = [
+        *(Job("paired", i) for i in range(config.pairs)),
+        *(Job("human", i) for i in range(config.unpaired_human)),
+        *(Job("robot", i) for i in range(config.unpaired_robot)),
+    ]
+    save_state(config, state)
+    for done, job in enumerate(jobs, start=1):
+        key = f"{job.scene:04d}"
+        if key not in state["items"]:
+            state["items"][key] = make(config, job)
+            save_state(config, state)
+        if progress:
+            progress(done, len(jobs))
+    return state["summary"]
