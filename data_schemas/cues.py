@@ -12,7 +12,7 @@ import pyarrow as pa
 from data_schemas.row import Row, array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WristTrack(Row):
     """E_X of the paper: 2D human wrist or robot end effector, one point per frame, pixels (x, y)."""
 
@@ -32,7 +32,7 @@ class WristTrack(Row):
     `associated_elsewhere` (a hand was found, but not the tracked one)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObjectTrack(Row):
     """K_X of the paper: N_K keypoints of the manipulated object through the clip, pixels (x, y)."""
 

@@ -11,7 +11,7 @@ from data_schemas.row import Row, array
 Embodiment = Literal["human", "robot"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Demonstration(Row):
     """One row of `demonstrations`.
 
@@ -29,7 +29,8 @@ class Demonstration(Row):
     source: str
     """Where it lies, for people: path of the scene relative to the raw root."""
     pair_key: str | None
-    """Equal for the two halves of a pair; None for a demonstration that was never meant to be paired."""
+    """Equal for the two halves of a pair; None for a demonstration that was never meant to be paired. Where
+    several cameras film one scene it is `scene/camera`: what stands before the last slash shares a split."""
     task: str
     """The data set's own name or number of the task."""
     instruction: str

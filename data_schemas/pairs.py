@@ -9,7 +9,7 @@ import pyarrow as pa
 from data_schemas.row import Row, array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Alignment(Row):
     """Frame correspondence with robot time as the reference (paper A.1)."""
 

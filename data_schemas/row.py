@@ -28,7 +28,10 @@ def array(dtype: pa.DataType, *trailing: int | str) -> Any:
 
 @dataclass(frozen=True)
 class Row:
-    """Base of all table rows. Subclasses set `TABLE`, the name of their table in the lake."""
+    """Base of all table rows. Subclasses set `TABLE`, the name of their table in the lake.
+
+    Rows with array fields are declared with `eq=False`: arrays have no truth value to compare by.
+    """
 
     TABLE: ClassVar[str]
 

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from harp.data.version import version_folder
 from harp.evaluation.representation import evaluate_representation
 from harp.progress import ProgressBars
-from harp.recipes import load_recipe
+from harp.recipes import load_stage1_recipe
 from harp.training.stage1 import train_stage1
 
 
@@ -26,7 +26,7 @@ def train(
         recipe: `laptop`, `paper`, or a YAML file.
         overrides: `key.path=value` changes to the recipe.
     """
-    config, folder = load_recipe(recipe, overrides or []), version_folder(Path(lake), version)
+    config, folder = load_stage1_recipe(recipe, overrides or []), version_folder(Path(lake), version)
     with ProgressBars() as bars:
         train_stage1(
             config,

@@ -48,10 +48,10 @@ def train_stage1(
     """
     from harp.data.version import version_folder
     from harp.progress import ProgressBars
-    from harp.recipes import load_recipe
+    from harp.recipes import load_stage1_recipe
     from harp.training.stage1 import train_stage1 as run
 
-    config, folder = load_recipe(recipe, set_ or []), version_folder(lake, version)
+    config, folder = load_stage1_recipe(recipe, set_ or []), version_folder(lake, version)
     with ProgressBars() as bars:
         result = run(
             config,

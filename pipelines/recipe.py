@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harp.configuration import load_recipe
 from pipelines.alignment.stage import AlignConfig
@@ -41,6 +42,15 @@ class CurateRecipe(BaseModel):
     shards: ShardConfig = ShardConfig()
     max_failed_fraction: float = Field(0.5, ge=0, le=1)
     """A stage in which more items failed ends the run, after everything else was committed."""
+
+    @model_validator(mode="after")
+    def _shards_hold_all_keypoints(self) -> Self:
+        if self.objects.num_keypoints > self.shards.num_keypoints:
+            raise ValueError(
+                f"objects.num_keypoints is {self.objects.num_keypoints}, but shards.num_keypoints, which has to hold "
+                f"them, is {self.shards.num_keypoints}: raise it too"
+            )
+        return self
 
     @property
     def ingest(self) -> IngestConfig:

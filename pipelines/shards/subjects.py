@@ -61,7 +61,7 @@ class ShardInput:
 
 
 def split_of(subject: Subject, held_out_fraction: float) -> str:
-    """`train` or `held_out`, by a hash of the pair key, so that all cameras of one pair share the split.
+    """`train` or `held_out`, by a hash of the scene in the pair key, so that all cameras of a scene share the split.
 
     A demonstration that was never meant to be paired always trains. One that lost its partner follows its pair
     key, since other cameras may show the same scene.
@@ -69,7 +69,8 @@ def split_of(subject: Subject, held_out_fraction: float) -> str:
     first = subject.reference
     if subject.kind != "pair" and first.pair_key is None:
         return "train"
-    name = content_id("split", first.dataset, first.pair_key or subject.subject_id)
+    scene = (first.pair_key or subject.subject_id).rsplit("/", 1)[0]
+    name = content_id("split", first.dataset, scene)
     return "held_out" if int(name, 16) / 2**64 < held_out_fraction else "train"
 
 
