@@ -16,9 +16,15 @@ from harp import weights
 from pipelines.wrists.base import NUM_KEYPOINTS, Hand, HandDetector
 from pipelines.wrists.hand_crop import HandCrop
 from pipelines.wrists.litert import LiteRtModel
-from pipelines.wrists.palm_detection import PalmDetector, overlap
+from pipelines.wrists.palm_detection import PalmDetector
 
 WEIGHTS = "mediapipe-hands"
+
+PALM = [0, 5, 9, 13, 17]
+"""Wrist and knuckles."""
+
+SAME_HAND = 0.5
+"""Two palms of one frame nearer than this, in hand sizes, are one hand: twice found, not two hands."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +33,6 @@ class MediaPipeHandsConfig:
 
     min_palm_score: float = 0.5
     min_presence: float = 0.5
-    max_overlap: float = 0.4
-    """Two hands of one frame whose boxes overlap more than this are one hand."""
     palm_interval: int = 4
     """While hands are followed, new ones are looked for in every n-th frame only."""
 
@@ -61,16 +65,19 @@ class MediaPipeHands(HandDetector):
 
     def _follow(self, frame: np.ndarray, neighbours: Sequence[Hand], hands: list[Hand]) -> list[Hand]:
         """`hands` of the frame, and those of a neighbouring frame that are in this one too."""
-        missing = [hand for hand in neighbours if not self._is_among(hand, hands)]
+        missing = [hand for hand in neighbours if not any(_is_same(hand, other) for other in hands)]
         return self._look(frame, (HandCrop.from_landmarks(hand.keypoints) for hand in missing), hands)
 
     def _look(self, frame: np.ndarray, crops: Iterable[HandCrop], hands: list[Hand]) -> list[Hand]:
-        """`hands`, and the new ones that the landmark network sees in the crops."""
-        hands = list(hands)
+        """`hands`, and those that the landmark network sees in the crops; of two that are one, the surer."""
         for crop in crops:
             hand = self._landmark(frame, crop)
-            if hand.confidence >= self._config.min_presence and not self._is_among(hand, hands):
-                hands.append(hand)
+            # The first crop was cut for another frame or for a palm alone, the second fits this very hand.
+            if hand.confidence >= self._config.min_presence:
+                hand = self._landmark(frame, HandCrop.from_landmarks(hand.keypoints))
+            rivals = [other for other in hands if _is_same(hand, other)]
+            if hand.confidence >= max([self._config.min_presence, *(r.confidence for r in rivals)]):
+                hands = [other for other in hands if other not in rivals] + [hand]
         return hands
 
     def _landmark(self, frame: np.ndarray, crop: HandCrop) -> Hand:
@@ -78,6 +85,8 @@ class MediaPipeHands(HandDetector):
         keypoints = points.reshape(NUM_KEYPOINTS, 3)[:, :2].astype(np.float64)
         return Hand(crop.to_frame(keypoints), float(presence[0]), float(right[0]))
 
-    def _is_among(self, hand: Hand, hands: Sequence[Hand]) -> bool:
-        boxes = np.array([other.box for other in hands]).reshape(-1, 4)
-        return bool((overlap(hand.box, boxes) > self._config.max_overlap).any())
+
+def _is_same(a: Hand, b: Hand) -> bool:
+    """Whether two detections in one frame, or in neighbouring ones, must be one hand."""
+    apart = np.linalg.norm((a.keypoints[PALM] - b.keypoints[PALM]).mean(axis=0))
+    return bool(apart < SAME_HAND * max(a.size, b.size))
