@@ -13,6 +13,9 @@ from harp import weights
 from pipelines.inputs import VideoInput
 from pipelines.video import index_video
 from pipelines.wrists.mediapipe_hands import WEIGHTS, MediaPipeHands, MediaPipeHandsConfig
+from simulation.content import draw_content
+from simulation.recording import Clip
+from simulation.tabletop import FIRST_SCENE, Job, TabletopConfig, demonstrate
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +30,14 @@ def hand_models() -> Path:
 @pytest.fixture(scope="session")
 def detector(hand_models: Path) -> MediaPipeHands:
     return MediaPipeHands(hand_models, MediaPipeHandsConfig())
+
+
+@pytest.fixture(scope="session")
+def tabletop_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """A human picks and places something in the simulation, with the true wrist."""
+    config = TabletopConfig(tmp_path_factory.mktemp("tabletop"), unpaired_human=1, seed=5)
+    job = Job("human", 0)
+    return demonstrate(config, draw_content(config.seed, 0, FIRST_SCENE["human"]), job, "human")[0]
 
 
 @pytest.fixture

@@ -70,11 +70,10 @@ def test_a_jump_that_no_hand_makes_is_rejected(length: int) -> None:
 
 def test_crossing_hands_keep_their_identity() -> None:
     x = np.linspace(0, 300, 90)
-    other = Hand(np.zeros((21, 2)), 0.9, 0.1)
     flipped = SHAPE * [1, -1]
     frames = []
     for t in range(90):
-        second = Hand(flipped + [300 - x[t], 110], other.confidence, other.right)
+        second = Hand(flipped + np.array([300 - x[t], 110]), 0.9, 0.1)
         frames.append([hand_at(np.array([x[t], 100])), second][:: 1 if t % 2 else -1])
     tracklets = link(frames, TIMES, CONFIG)
     assert [len(tracklet.frames) for tracklet in tracklets] == [90, 90]

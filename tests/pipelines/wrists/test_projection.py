@@ -18,6 +18,7 @@ K = np.array([[300.0, 0, 160], [0, 310.0, 120], [0, 0, 1]])
 CONFIG = ProjectionConfig(max_pose_gap_s=0.5, tolerance_s=0.05)
 
 metres = st.floats(-2, 2)
+focal = st.floats(50, 900)
 
 
 @pytest.fixture
@@ -32,10 +33,11 @@ def annotate(make_demonstration: Callable[..., Demonstration]) -> Callable[..., 
     return run
 
 
-@given(metres, metres, st.floats(0.01, 5), st.floats(50, 900), st.floats(50, 900), metres, metres)
+@given(st.tuples(metres, metres, st.floats(0.01, 5)), st.tuples(focal, focal, metres, metres))
 def test_projection_is_the_intersection_of_a_ray_with_the_image_plane(
-    x: float, y: float, z: float, fx: float, fy: float, cx: float, cy: float
+    position: tuple[float, float, float], camera: tuple[float, float, float, float]
 ) -> None:
+    (x, y, z), (fx, fy, cx, cy) = position, camera
     points, behind = project(np.array([[x, y, z]]), np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
     assert not behind[0]
     # The ray through a pixel meets the plane Z = z in the point that was projected.
