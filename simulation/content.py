@@ -165,9 +165,12 @@ def layout(seed: int, number: int) -> dict[str, np.ndarray]:
             return positions
 
 
-def draw_content(seed: int, index: int, stream: int = 0) -> Content:
-    """Content of pair `index`; `stream` separates paired from unpaired demonstrations."""
-    rng = np.random.default_rng([seed, 102, stream, index])
+def draw_content(seed: int, index: int, stream: int = 0, redraw: int = 0) -> Content:
+    """Content of item `index`.
+
+    `stream` separates paired from unpaired demonstrations; `redraw` gives another content of the same task.
+    """
+    rng = np.random.default_rng([seed, 102, stream, index, redraw])
     task = TASKS[index % len(TASKS)]
     number = int(rng.integers(LAYOUTS))
     base = layout(seed, number)

@@ -45,12 +45,15 @@ class Embodiment(ABC):
         """Finger command for a posture."""
 
     @abstractmethod
-    def push_reach(self, stance: str) -> float:
-        """Distance from the tool point to the surface that touches a pushed object, metres."""
+    def push_contact(self, stance: str) -> tuple[float, float]:
+        """Distance from the tool point to the surface that pushes, and the tool point's height, metres."""
 
     @abstractmethod
     def tip_below(self, posture: str) -> float:
         """How far the finger tip reaches below the tool point, metres."""
+
+    def touch_with(self, stance: str) -> None:
+        """Choose the surfaces that touch objects in a demonstration whose working stance this is."""
 
     @abstractmethod
     def command(self, position: np.ndarray, R: np.ndarray, fingers: np.ndarray) -> None:

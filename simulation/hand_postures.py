@@ -22,6 +22,7 @@ FREE = ("thumb_twist", "thumb_0", "thumb_1", "thumb_2", "index_0", "index_1", "i
 LOWER = (-0.9, -0.3, -0.3, -0.3, -0.2, 0.0, 0.0)
 UPPER = (0.9, 1.0, 1.0, 1.1, 1.3, 1.5, 0.9)
 NEUTRAL = np.array([0, 0.3, 0.2, 0.2, 0.5, 0.6, 0.3])
+BLADE_INSET = 0.03  # metres from the finger tips to where the edge of the hand pushes
 CURL = {"middle": 1.05, "ring": 1.25, "pinky": 1.3}  # how much more than the index finger the others bend
 
 
@@ -41,11 +42,11 @@ PUSH = fingers(
     pinky=(0.38, 0.28, 0.12),
 )
 BLADE = fingers(
-    thumb=(0.0, 0.1, 0.1, 0.1),
-    index=(0.20, 0.12, 0.08),
-    middle=(0.18, 0.12, 0.08),
-    ring=(0.15, 0.12, 0.08),
-    pinky=(0.12, 0.12, 0.08),
+    thumb=(0.0, 0.2, 0.2, 0.3),
+    index=(0.24, 0.18, 0.10),
+    middle=(0.26, 0.18, 0.10),
+    ring=(0.24, 0.18, 0.10),
+    pinky=(0.20, 0.16, 0.08),
 )
 POINT = fingers(
     thumb=(0.2, 0.6, 0.5, 0.5),
@@ -82,6 +83,23 @@ def load_pinches() -> dict[str, np.ndarray]:
     """Hand shape -> (9, 16) joint vectors, one per aperture of `APERTURES`."""
     with (files("simulation") / "assets" / "postures.npz").open("rb") as file, np.load(file) as z:
         return {name: z[name].astype(float) for name in z.files}
+
+
+def pinch(shape: str, aperture: float) -> np.ndarray:
+    """Joint vector of a pinch with the tips `aperture` metres apart."""
+    return np.array([np.interp(aperture, APERTURES, column) for column in load_pinches()[shape].T])
+
+
+def tool_points(hand: HandShape) -> dict[str, np.ndarray]:
+    """Posture -> the point of the wrist frame that acts on objects, metres."""
+    tips = {name: hand.tips(q) for name, q in (("push", PUSH), ("blade", BLADE), ("point", POINT))}
+    pinched = hand.tips(pinch(hand.name, 0.05))
+    return {
+        "pinch": (pinched["thumb"] + pinched["index"]) / 2,
+        "push": np.mean([tips["push"][f] for f in ("index", "middle", "ring")], axis=0),
+        "blade": np.mean([tips["blade"][f] for f in ("ring", "pinky")], axis=0) - [BLADE_INSET, 0, 0],
+        "point": tips["point"]["index"],
+    }
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from simulation.embodiment import Embodiment, add_grasps
-from simulation.hand_postures import APERTURES, BLADE, PINCH_PITCH, POINT, PUSH, load_pinches
+from simulation.hand_postures import BLADE, PINCH_PITCH, POINT, PUSH, pinch, tool_points
 from simulation.hand_shape import FINGERS, JOINTS, RADII, THUMB_TWIST_AXIS, HandShape, load_hands
 from simulation.rotations import about_x, about_y, align, quaternion, unit
 from simulation.scene import build_scene
@@ -19,12 +19,21 @@ from simulation.scene import build_scene
 ELBOW = np.array([-0.62, -0.10, 0.36])
 WRIST_BEND = 1.1  # radians, the most that hand and forearm bend against each other
 SLEEVE_START, SLEEVE_RADIUS = 0.13, 0.050  # metres; from the wrist
-BLADE_INSET = 0.03  # metres from the finger tips to where the edge of the hand touches
+FLESH = 0.010  # metres by which two pads touch an object before the tips inside them are its width apart
+PUSH_HEIGHT = 0.016
+# Stance -> direction of the push and distance from the tool point to the skin that pushes.
+PUSHES = {
+    "push_away": (np.array([1.0, 0, 0]), 0.010),
+    "push_right": (np.array([0, 1.0, 0]), 0.010),
+    "push_left": (np.array([0, -1.0, 0]), 0.014),
+}
+PAD_HALF = np.array([0.006, 0.032, 0.011])
 SETTLE_STEPS = 60
 STANCES = {
     "grasp": about_y(PINCH_PITCH),
-    "push_away": about_y(0.70),
-    "push_aside": about_y(0.70) @ about_x(np.pi / 2),
+    "push_away": about_y(0.50),
+    "push_right": about_y(0.80) @ about_x(np.pi / 2),
+    "push_left": about_y(0.80) @ about_x(np.pi / 2),
     "press": about_y(0.60),
 }
 
@@ -46,14 +55,34 @@ def _add_finger(spec: mujoco.MjSpec, wrist, hand: HandShape, finger: str) -> Non
             axis = THUMB_TWIST_AXIS if name == "thumb_twist" else hand.axes[finger][k]
             limits = [-0.9, 0.9] if name == "thumb_twist" else [-0.4, 1.7]
             parent.add_joint(
-                name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, range=limits, damping=0.05, armature=5e-4
+                name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, range=limits, damping=0.15, armature=1e-3
             )
             servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-            servo.set_to_position(kp=6)
+            servo.set_to_position(kp=15)
             servo.forcerange, servo.forcelimited = [-4, 4], True
         _capsule(parent, np.zeros(3), chain[k + 1] - chain[k], RADII[finger])
         origin = chain[k]
     parent.add_site(name=f"tip_{finger}", pos=chain[3] - chain[2], rgba=[0, 0, 0, 0])
+
+
+def _add_pads(wrist, hand: HandShape) -> None:
+    """Flat, unseen pads where the skin pushes: finger capsules alone tip or lose what they push."""
+    tools = tool_points(hand)
+    for stance, (along, reach) in PUSHES.items():
+        R = STANCES[stance]
+        upright = np.column_stack([along, np.cross([0, 0, 1], along), [0, 0, 1]])
+        centre = R.T @ (along * (reach - PAD_HALF[0])) + tools["push" if stance == "push_away" else "blade"]
+        pad = wrist.add_geom(
+            name=stance,
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=PAD_HALF,
+            pos=centre,
+            quat=quaternion(R.T @ upright),
+            mass=0.001,
+            group=3,
+        )
+        # Compiled as colliding, or MuJoCo's bounding volumes would leave it out; `touch_with` chooses.
+        pad.contype, pad.conaffinity, pad.condim, pad.friction = 2, 0, 4, [1.0, 0.02, 0.001]
 
 
 def _add_skin(spec: mujoco.MjSpec, hand: HandShape) -> None:
@@ -93,6 +122,7 @@ def build_human(hand: HandShape) -> mujoco.MjModel:
         _capsule(wrist, np.array([0.012, 0, 0]), hand.chains[finger][0], 0.011)
     for finger in FINGERS:
         _add_finger(spec, wrist, hand, finger)
+    _add_pads(wrist, hand)
     forearm = spec.worldbody.add_body(name="forearm", mocap=True, pos=[0, 0, 0.4])
     along = unit(hand.elbow)
     sleeve = forearm.add_geom(
@@ -121,22 +151,14 @@ class Human(Embodiment):
     def __init__(self, shape: str) -> None:
         self.hand = load_hands()[shape]
         super().__init__(f"human_{shape}", build_human(self.hand), "wrist")
-        self._pinches = load_pinches()[shape]
         self._forearm = self.model.body("forearm").mocapid[0]
         self._wrist_address = self.model.joint("wrist").qposadr[0]
         self._finger_address = np.array([self.model.joint(name).qposadr[0] for name, _, _ in JOINTS])
         self._sites = [self.model.site(f"tip_{f}").id for f in ("thumb", "index")]
-        pinch = self.hand.tips(self._pinch(0.05))
-        push, blade, point = (self.hand.tips(q) for q in (PUSH, BLADE, POINT))
-        self._tools = {
-            "pinch": (pinch["thumb"] + pinch["index"]) / 2,
-            "push": np.mean([push[f] for f in ("index", "middle", "ring")], axis=0),
-            "blade": np.mean([blade[f] for f in ("ring", "pinky")], axis=0) - [BLADE_INSET, 0, 0],
-            "point": point["index"],
-        }
-
-    def _pinch(self, aperture: float) -> np.ndarray:
-        return np.array([np.interp(aperture, APERTURES, column) for column in self._pinches.T])
+        self._tools = tool_points(self.hand)
+        self._pads = {stance: self.model.geom(stance).id for stance in PUSHES}
+        touching = np.flatnonzero(self.model.geom_contype == 2)
+        self._flesh = np.setdiff1d(touching, list(self._pads.values()))
 
     def rotation(self, stance: str) -> np.ndarray:
         return STANCES[stance]
@@ -145,15 +167,19 @@ class Human(Embodiment):
         return self._tools[posture]
 
     def fingers(self, posture: str, aperture: float) -> np.ndarray:
-        # Tips lie inside the flesh, so a pad touches before the tips are an object's width apart.
         fixed = {"push": PUSH, "blade": BLADE, "point": POINT}
-        return self._pinch(aperture + 0.010) if posture == "pinch" else fixed[posture]
+        return pinch(self.hand.name, aperture + FLESH) if posture == "pinch" else fixed[posture]
 
-    def push_reach(self, stance: str) -> float:
-        return 0.010
+    def push_contact(self, stance: str) -> tuple[float, float]:
+        return PUSHES[stance][1], PUSH_HEIGHT
 
     def tip_below(self, posture: str) -> float:
         return RADII["index"]
+
+    def touch_with(self, stance: str) -> None:
+        self.model.geom_contype[self._flesh] = 0 if stance in self._pads else 2
+        for name, pad in self._pads.items():
+            self.model.geom_contype[pad] = 2 if name == stance else 0
 
     def command(self, position: np.ndarray, R: np.ndarray, fingers: np.ndarray) -> None:
         data = self.data

@@ -24,6 +24,11 @@ from simulation.objects import (
 from simulation.rotations import about_x, about_z, matrix
 
 OPEN = 0.085
+PUSHES = {
+    "toward the camera": ("push_away", "push"),
+    "to the right": ("push_right", "blade"),
+    "to the left": ("push_left", "blade"),
+}
 WIDE = 0.10  # so that curled fingers do not hook what they leave
 OVERTRAVEL = 0.015  # metres a push goes on, as contact is soft
 CLEARANCE = 0.15
@@ -73,10 +78,11 @@ def _pick_place(content: Content, body: Embodiment) -> list[Waypoint]:
 def _push(content: Content, body: Embodiment) -> list[Waypoint]:
     thing = content.object
     along = np.array([*DIRECTIONS[content.direction], 0.0])
-    stance, posture = ("push_away", "push") if along[0] else ("push_aside", "blade")
+    stance, posture = PUSHES[content.direction]
     R = body.rotation(stance)
-    start = np.array([*content.positions[thing], 0.024])
-    stand_off = PUSH_HALF[thing][0 if along[0] else 1] + body.push_reach(stance)
+    reach, height = body.push_contact(stance)
+    start = np.array([*content.positions[thing], height])
+    stand_off = PUSH_HALF[thing][0 if along[0] else 1] + reach
     behind = start - along * (stand_off + 0.035)
     end = start + along * (PUSH_LENGTH + OVERTRAVEL - stand_off)
     back = end - along * 0.03
@@ -125,6 +131,11 @@ def _flip(content: Content, body: Embodiment) -> list[Waypoint]:
 
 
 _PLANS = {"pick_place": _pick_place, "push": _push, "press": _press, "flip": _flip}
+
+
+def working_stance(content: Content) -> str:
+    """The stance in which the task's contact happens."""
+    return PUSHES[content.direction][0] if content.task == "push" else "grasp"
 
 
 def plan(content: Content, body: Embodiment) -> list[Waypoint]:

@@ -15,6 +15,7 @@ PREFIX = "robot_"
 ARM_KP, ARM_KV = 3000.0, 200.0
 SOLVE_EVERY = 4  # commands per solution of the inverse kinematics
 SETTLE_STEPS = 150
+PUSH_HEIGHT = 0.022
 
 
 def build_robot(assets: RobotAssets) -> mujoco.MjModel:
@@ -69,8 +70,8 @@ class Robot(Embodiment):
         opening = aperture if posture == "pinch" else 0.0
         return np.array([np.interp(opening, self.assets.apertures, q) for q in self.assets.fingers.values()])
 
-    def push_reach(self, stance: str) -> float:
-        return self.assets.reach[stance]
+    def push_contact(self, stance: str) -> tuple[float, float]:
+        return self.assets.reach[stance], PUSH_HEIGHT
 
     def tip_below(self, posture: str) -> float:
         return self.assets.closed_tip

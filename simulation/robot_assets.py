@@ -117,7 +117,7 @@ def xarm7_gripper() -> RobotAssets:
         tool=np.array([0, 0, 0.165]),
         fingers=dict.fromkeys(servos, drive),
         apertures=2 * (half - half[0]),
-        reach={"push_away": 0.026, "push_aside": 0.016},
+        reach={"push_away": 0.026, "push_right": 0.016, "push_left": 0.016},
         finger_gain=8.0,
         closed_tip=0.0095,
     )

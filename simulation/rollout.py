@@ -13,7 +13,7 @@ import numpy as np
 from simulation.content import Content
 from simulation.embodiment import COMMAND_EVERY, Embodiment
 from simulation.objects import CAP_REST, FREE, LYING_CUP_HEIGHT, REST_HEIGHT, STATIC
-from simulation.plans import Waypoint, plan, succeeded
+from simulation.plans import Waypoint, plan, succeeded, working_stance
 from simulation.rotations import about_x, about_z, quaternion, slerp
 from simulation.scene import TIMESTEP
 
@@ -91,6 +91,7 @@ def reset(body: Embodiment, content: Content) -> None:
         data.qpos[address : address + 3] = [*content.positions[name], height]
         data.qpos[address + 3 : address + 7] = quaternion(R)
     body.release()
+    body.touch_with(working_stance(content))
 
 
 def _vary(waypoints: list[Waypoint], rng: np.random.Generator) -> list[Waypoint]:

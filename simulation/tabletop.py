@@ -28,12 +28,13 @@ from simulation.rendering import Renderer
 from simulation.rh20t_writer import scene_name, write_descriptions, write_scene
 from simulation.robot import robot
 from simulation.robot_assets import ROBOTS
-from simulation.rollout import roll_out
+from simulation.rollout import Rollout, reset, roll_out
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "simulation.json"
-MAX_ATTEMPTS = 20
+MAX_ATTEMPTS = 5  # of one content; then another content of the same task is drawn
+MAX_CONTENTS = 20
 MAX_SIZE = 1024
 SUBJECTS = 20
 FIRST_SCENE = {"paired": 1, "human": 6001, "robot": 8001}  # scene numbers have four digits
@@ -164,43 +165,77 @@ def renderer(name: str, size: int) -> Renderer:
     return Renderer(body.model, size)
 
 
-def demonstrate(config: TabletopConfig, content: Content, job: Job, embodiment: str) -> tuple[Clip, int, int]:
-    """One successful demonstration: the clip, the number of attempts it took and the subject's number.
-
-    Raises:
-        RuntimeError: no attempt of `MAX_ATTEMPTS` succeeded.
-    """
-    stream = [config.seed, 103, FIRST_SCENE[job.kind], job.index]
-    subject = int(np.random.default_rng(stream).integers(SUBJECTS))
+def cast(config: TabletopConfig, job: Job, embodiment: str) -> tuple[Embodiment, str, int]:
+    """Who demonstrates: the compiled embodiment, its name for `renderer` and the subject's number."""
+    subject = int(np.random.default_rng([*stream(config, job), 0]).integers(SUBJECTS))
+    if embodiment == "robot":
+        return robot(config.robot), config.robot, subject
     shapes = list(load_hands())
     shape = shapes[subject % len(shapes)]
-    body: Embodiment = human(shape) if embodiment == "human" else robot(config.robot)
-    key = shape if embodiment == "human" else config.robot
-    branch = 1 if embodiment == "human" else 2
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        rng = np.random.default_rng([*stream, branch, attempt])
-        rollout = roll_out(body, content, rng, config.rate, config.pace)
-        if rollout.success:
-            break
-        logger.info("scene %d: %s %s failed, redrawn", job.scene, embodiment, content.task)
-    else:
-        raise RuntimeError(f"scene {job.scene}: {embodiment} did not {content.instruction} in {MAX_ATTEMPTS} attempts")
-    rng = np.random.default_rng([*stream, branch, 0])
+    return human(shape), shape, subject
+
+
+def stream(config: TabletopConfig, job: Job) -> list[int]:
+    """Random seed of one item; it depends on the seed and the item alone."""
+    return [config.seed, 103, FIRST_SCENE[job.kind], job.index]
+
+
+def try_out(
+    config: TabletopConfig, job: Job, content: Content, redraw: int, tried: dict[str, int]
+) -> dict[str, Rollout] | None:
+    """Roll `content` out with every embodiment until each has succeeded; None when one fails too often."""
+    rollouts = {}
+    for branch, embodiment in enumerate(job.embodiments, start=1):
+        body, _, _ = cast(config, job, embodiment)
+        for attempt in range(MAX_ATTEMPTS):
+            rng = np.random.default_rng([*stream(config, job), branch, redraw, attempt])
+            rollout = roll_out(body, content, rng, config.rate, config.pace)
+            tried[embodiment] = tried.get(embodiment, 0) + 1
+            if rollout.success:
+                rollouts[embodiment] = rollout
+                break
+            logger.info("scene %d: the %s did not %s, redrawn", job.scene, embodiment, content.instruction)
+        else:
+            return None
+    return rollouts
+
+
+def draw_demonstrations(config: TabletopConfig, job: Job) -> tuple[Content, dict[str, Rollout], dict[str, int]]:
+    """A content that every embodiment of the job can do, the rollouts, and the attempts by embodiment.
+
+    Raises:
+        RuntimeError: none of `MAX_CONTENTS` contents could be done.
+    """
+    tried: dict[str, int] = {}
+    for redraw in range(MAX_CONTENTS):
+        content = draw_content(config.seed, job.index, FIRST_SCENE[job.kind], redraw)
+        rollouts = try_out(config, job, content, redraw, tried)
+        if rollouts is not None:
+            return content, rollouts, tried
+    raise RuntimeError(f"scene {job.scene}: no demonstration of {MAX_CONTENTS} contents succeeded")
+
+
+def film(config: TabletopConfig, job: Job, content: Content, embodiment: str, rollout: Rollout) -> Clip:
+    """Give the clip its look and render it."""
+    body, name, subject = cast(config, job, embodiment)
+    rng = np.random.default_rng([*stream(config, job), 10 + len(embodiment)])
     tone = apply(body, content, config.appearance, rng, [config.seed, 104, content.layout])
     if embodiment == "human":
-        dress(body, subject // len(shapes), rng)
-    clip = record(body, content, rollout, renderer(key, config.size), tone, config.size)
-    return clip, attempt, subject + 1
+        dress(body, subject // len(load_hands()), rng)
+    # The rollout moved static bodies of a model that other demonstrations share.
+    reset(body, content)
+    return record(body, content, rollout, renderer(name, config.size), tone, config.size)
 
 
 def make(config: TabletopConfig, job: Job) -> dict:
     """Generate one item on disk and return its record for `simulation.json`."""
     started = time.perf_counter()
-    content = draw_content(config.seed, job.index, FIRST_SCENE[job.kind])
-    truths, attempts, name = {}, {}, ""
-    for embodiment in job.embodiments:
-        clip, attempts[embodiment], user = demonstrate(config, content, job, embodiment)
-        name = scene_name(content, user, job.scene, embodiment == "human")
+    content, rollouts, tried = draw_demonstrations(config, job)
+    _, _, subject = cast(config, job, job.embodiments[0])
+    truths, name = {}, ""
+    for embodiment, rollout in rollouts.items():
+        clip = film(config, job, content, embodiment, rollout)
+        name = scene_name(content, subject + 1, job.scene, embodiment == "human")
         truths[embodiment] = clip.truth
         clip.truth.save(config.out / "ground_truth" / f"{name}.npz")
         write_scene(config.out, name, clip, job.scene)
@@ -215,7 +250,7 @@ def make(config: TabletopConfig, job: Job) -> dict:
         "task": content.task,
         "instruction": content.instruction,
         "layout": content.layout,
-        "attempts": attempts,
+        "attempts": tried,
         "frames": {k: len(t.timestamps) for k, t in truths.items()},
         "seconds": round(time.perf_counter() - started, 3),
     }
