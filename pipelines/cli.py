@@ -86,10 +86,10 @@ def status(
         )
     console.print(table)
     for entry in problems(opened, run)[:failures]:
-        console.print(
-            f"[red]{entry.outcome}[/] {entry.stage}  [bold]{entry.reason}[/]  {entry.label}\n  {entry.detail}",
-            highlight=False,
-        )
+        colour = "red" if entry.outcome == "failed" else "yellow"
+        sentence = (entry.detail.strip().splitlines() or [""])[-1]
+        console.print(f"[{colour}]{entry.outcome}[/] {entry.stage}: [bold]{entry.reason}[/]  {entry.label}")
+        console.print(f"  {sentence}", highlight=False, markup=False)
 
 
 @app.command()

@@ -23,13 +23,13 @@ def alignment_plot(alignment: Alignment, human: WristTrack | None, robot: WristT
     left.plot(path[:, 0], path[:, 1], color=INK, lw=1.6)
     left.set(xlabel="robot frame", ylabel="human frame", title=f"DTW path ({alignment.cue})")
     if human is not None and robot is not None:
-        time = np.arange(len(alignment.human_index))
-        for track, index, colour, name in (
-            (robot, time, ROBOT, "robot"),
-            (human, alignment.human_index, HUMAN, "human, aligned"),
-        ):
-            height = _standardized(np.where(track.visible, track.points[:, 1], np.nan))[index]
-            right.plot(time, -height, color=colour, lw=1.5, label=name)
+        heights = _height(robot), _height(human)[alignment.human_index]
+        both = np.isfinite(heights[0]) & np.isfinite(heights[1])
+        for height, colour, name in zip(heights, (ROBOT, HUMAN), ("robot", "human, aligned"), strict=True):
+            # Cameras differ: both are scaled by what they do where both are seen.
+            seen = height[both]
+            scaled = (height - seen.mean()) / max(float(seen.std()), 1e-6) if both.any() else height
+            right.plot(scaled, color=colour, lw=1.5, label=name)
         right.legend(loc="lower left", bbox_to_anchor=(0.45, 1.0), ncols=2, handlelength=1.2, borderpad=0)
     right.set(xlabel="robot frame", ylabel="height in image", title="wrist / end effector", yticks=[])
     return _svg(figure)
@@ -93,9 +93,9 @@ def training_curves(steps: Sequence[int], curves: Mapping[str, Sequence[float]],
     return _svg(figure)
 
 
-def _standardized(values: np.ndarray) -> np.ndarray:
-    spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
-    return (values - np.nanmean(values)) / spread if spread > 0 else values * 0.0
+def _height(track: WristTrack) -> np.ndarray:
+    """(T,) upwards in the image, NaN where not visible."""
+    return -np.where(track.visible, track.points[:, 1], np.nan)
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
@@ -110,4 +110,5 @@ def _svg(figure: Figure) -> str:
     # Ids are made unique per figure, since all figures share one page.
     mark = f"f{zlib.crc32(svg.encode()):08x}_"
     svg = re.sub(r'(id="|href="#|url\(#)', lambda m: m.group(1) + mark, svg[svg.index("<svg") :])
-    return re.sub(r'<svg ([^>]*?)width="[^"]+" height="[^"]+"', r"<svg \1", svg, count=1)
+    # As wide as drawn at most: the page's type and the figure's type stay of one size.
+    return re.sub(r'width="([^"]+)" height="[^"]+"', r'style="width:\1;max-width:100%"', svg, count=1)

@@ -13,6 +13,7 @@ import yaml
 from markupsafe import Markup
 from PIL import Image
 
+from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
 from pipelines.engine.lake import Lake
@@ -56,7 +57,7 @@ def write_report(
             size_mb=sum(shard.num_bytes for shard in manifest.shards) / 1e6 if manifest else 0,
             headline=_headline(curated, manifest, evaluation),
             stages=run.stages,
-            problems=troubles[:MAX_PROBLEMS],
+            problems=[_problem(entry) for entry in troubles[:MAX_PROBLEMS]],
             more_problems=max(0, len(troubles) - MAX_PROBLEMS),
             pairs=[_pair_card(curated, v) for v in _worth_showing(curated, max_pairs)],
             verdicts=[_verdict_row(curated, v) for v in curated.verdicts],
@@ -89,6 +90,20 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
+
+
+def _problem(entry: LedgerEntry) -> dict[str, str]:
+    """A named reason has a sentence of its own; of an unexpected exception the last line says what happened."""
+    lines = entry.detail.strip().splitlines()
+    unexpected = len(lines) > 1
+    return {
+        "label": entry.label,
+        "stage": entry.stage,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "sentence": lines[-1] if lines else "",
+        "trace": entry.detail if unexpected else "",
+    }
 
 
 def _headline(
