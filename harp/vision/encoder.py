@@ -58,7 +58,10 @@ class HarpVisionEncoder(nn.Module):
         return torch.cat([normalize(images, vit.pixel_mean, vit.pixel_std) for vit in vits], dim=1)
 
     def patch_tokens(self, images_BCHW: Tensor, adapted_B: Tensor) -> Tensor:
-        """Features of a batch in which some images are adapted.
+        """Features of a batch in which some images are adapted, in one pass.
+
+        A training step that can tell its rows apart beforehand does better with `frozen` on human and `adapted` on
+        robot images: no backward runs through human rows, which saves a third of a step at equal shares.
 
         Args:
             images_BCHW: from `preprocess`.
