@@ -10,11 +10,11 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pairs_per_batch: int = Field(64, ge=0)
-    singles_per_batch: int = Field(64, ge=0)
+    pairs_per_batch: int = Field(default=64, ge=0)
+    singles_per_batch: int = Field(default=64, ge=0)
     """Demonstrations without partner, human and robot mixed as the version has them; a version that has none
     gives batches of pairs alone."""
-    context_frames: int = Field(4, ge=0)
+    context_frames: int = Field(default=4, ge=0)
     """Frames of a pair besides the two of its transition, one from each equal part of the clip: the alignment
     loss pools all of them."""
     horizon_seconds: tuple[float, float] = (0.5, 1.5)

@@ -14,7 +14,7 @@ class LatentActionConfig(BaseModel):
     encoder_blocks: int = 12
     decoder_blocks: int = 12
     ffn_ratio: int = 4
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     num_queries: int = 4
     """N_q latent-action tokens per transition."""
     latent_dim: int = 128

@@ -99,8 +99,6 @@ def _queries(number: int, dim: int) -> nn.Parameter:
 
 
 def _cue_head(width: int, num_points: int) -> nn.Sequential:
-    head = nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2 * num_points)
-    )
-    nn.init.constant_(head[-1].bias, 0.5)  # begin at the image centre
-    return head
+    last = nn.Linear(width, 2 * num_points)
+    nn.init.constant_(last.bias, 0.5)  # begin at the image centre
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), last)

@@ -13,15 +13,15 @@ class AlignmentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     objective: ObjectiveName = "srpd"
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0)
     """λ_align."""
-    source_margin: float = Field(0.1, ge=0)
+    source_margin: float = Field(default=0.1, ge=0)
     """m_s. Above the unadapted paired distance the hinge never closes and SR pulls like L2."""
-    discriminative_margin: float = Field(0.05, ge=0)
+    discriminative_margin: float = Field(default=0.05, ge=0)
     """m_t. About 1.3 × (other − paired distance of the unadapted features)."""
-    robot_to_human: float = Field(1.0, ge=0)
+    robot_to_human: float = Field(default=1.0, ge=0)
     """λ_{R→H}."""
-    human_to_robot: float = Field(1.0, ge=0)
+    human_to_robot: float = Field(default=1.0, ge=0)
     """λ_{H→R}."""
 
 
@@ -31,15 +31,15 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     alignment: AlignmentConfig = AlignmentConfig()
-    commitment: float = Field(0.25, ge=0)
+    commitment: float = Field(default=0.25, ge=0)
     """β of the VQ loss."""
-    auxiliary: float = Field(1.0, ge=0)
+    auxiliary: float = Field(default=1.0, ge=0)
     """λ_aux."""
-    keypoints: float = Field(1.0, ge=0)
+    keypoints: float = Field(default=1.0, ge=0)
     """λ_K."""
-    effector: float = Field(1.0, ge=0)
+    effector: float = Field(default=1.0, ge=0)
     """λ_E."""
-    huber_delta: float = Field(0.1, gt=0)
+    huber_delta: float = Field(default=0.1, gt=0)
     """Where the Huber loss turns linear, as a share of the image side."""
     detach_target: bool = True
     """Predict a fixed target. A robot target depends on the adapters, which could otherwise make it trivial."""

@@ -17,7 +17,7 @@ class TextConfig(BaseModel):
 
     model: str = "t5-base"
     """A model of `harp weights list`, or a local folder."""
-    max_tokens: int = Field(64, ge=4)
+    max_tokens: int = Field(default=64, ge=4)
 
 
 class TrainingConfig(BaseModel):
@@ -26,20 +26,20 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(gt=0)
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     """Of the latent action model."""
-    adapter_learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
+    adapter_learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
     """Of the latent action model; adapters and codebook have none."""
-    warmup_steps: int = Field(10, ge=0)
-    gradient_clip: float = Field(1.0, gt=0)
+    warmup_steps: int = Field(default=10, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
     """Largest gradient norm, of the adapters and of the latent action model each on its own, so that a large
     prediction loss does not slow the alignment."""
-    human_token_cache_gb: float = Field(1.0, ge=0)
+    human_token_cache_gb: float = Field(default=1.0, ge=0)
     """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """bf16: autocast of the forward pass; weights stay float32."""
-    checkpoint_every: int = Field(50, gt=0)
+    checkpoint_every: int = Field(default=50, gt=0)
     """Steps."""
 
 
@@ -58,5 +58,5 @@ class Stage1Config(BaseModel):
     """What pairs predict: the partner's future (the paper), their own, or both. Single demonstrations always
     predict their own."""
     training: TrainingConfig
-    evaluation_frames: int = Field(8, gt=0)
+    evaluation_frames: int = Field(default=8, gt=0)
     """Frames per clip, evenly spaced, that evaluation pools (A.4)."""

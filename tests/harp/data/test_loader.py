@@ -58,6 +58,7 @@ def test_batch_content(folder, tmp_path):
     assert batch.robot_ids[:3] == batch.human_ids[:3] == tuple(d.subject.subject_id for d in draw.pairs)
     assert len(batch.robot_ids) == len(batch.human_ids) == 5
     assert batch.robot_frames.shape == (2 * 5 + 3 * 2, 224, 224, 3)
+    assert batch.human_tokens is not None
     assert batch.human_tokens.shape == (5, 2, 4, 3)
     assert batch.human_pooled.shape == batch.robot_frozen_pooled.shape == (3, 4, 3)
     for n, clip in enumerate(draw.pairs):
@@ -108,6 +109,8 @@ def test_frames_stand_in_where_tokens_do_not_fit(folder, tmp_path):
     kept = World(folder, tmp_path / "features").loader().load(1)
     batch = World(folder, tmp_path / "features", max_token_bytes=0).loader().load(1)
     assert batch.human_tokens is None
+    assert batch.human_frames is not None
+    assert kept.human_tokens is not None
     tokens = encode(batch.human_frames).view(5, 2, 4, 3)
     torch.testing.assert_close(tokens, kept.human_tokens.float(), atol=4e-3, rtol=0)
 
@@ -122,6 +125,8 @@ def test_features_are_computed_once(folder, tmp_path):
     assert files.keys() == after.keys()
     unchanged = [path for path in files if files[path] == after[path]]
     assert len(unchanged) == len(files) // 2, "only the shard that lost a file is computed again"
+    assert first.human_tokens is not None
+    assert second.human_tokens is not None
     assert torch.equal(first.human_tokens, second.human_tokens)
 
 
@@ -131,7 +136,8 @@ def test_position_resumes(folder, tmp_path):
     assert [batch.step for batch in whole] == [0, 1, 2, 3, 4]
     loader = world.loader()
     iterator = iter(loader)
-    next(iterator), next(iterator)
+    for _ in range(2):
+        next(iterator)
     state = loader.state_dict()
     resumed = world.loader()
     resumed.load_state_dict(state)

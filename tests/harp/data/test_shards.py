@@ -5,7 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
-import webdataset
+from webdataset import WebDataset  # pyright: ignore[reportAttributeAccessIssue]
 
 from data_schemas.errors import UserError
 from harp.data.shards import ShardReader
@@ -21,17 +21,18 @@ def version(tmp_path):
 def test_equals_webdataset_sample_by_sample(version):
     reader = ShardReader(version)
     urls = [str(version.lake / shard.path) for shard in version.manifest.shards]
-    published = {sample["__key__"]: sample for sample in webdataset.WebDataset(urls, shardshuffle=False)}
+    published = {sample["__key__"]: sample for sample in WebDataset(urls, shardshuffle=False)}
     assert set(published) == {sample.key for sample in version.samples}
     for sample in version.samples:
         members = published[sample.key]
         for side in ("human", "robot"):
-            indices = list(range(sample.num_frames))[::-1] + [0]
+            indices = [*reversed(range(sample.num_frames)), 0]
             frames = reader.frames(sample, side, indices)
             for frame, i in zip(frames, indices, strict=True):
                 data = np.frombuffer(members[f"{side}.{i:04d}.jpg"], np.uint8)
-                expected = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-                assert np.array_equal(frame, expected)
+                bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+                assert bgr is not None
+                assert np.array_equal(frame, bgr[..., ::-1])
             arrays = np.load(io.BytesIO(members["cues.npz"]))
             cues = reader.cues(sample, side)
             visible = arrays[f"{side}_wrist_visible"]

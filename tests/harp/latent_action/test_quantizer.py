@@ -21,7 +21,9 @@ def test_chooses_the_nearest_code():
     quantized = quantizer(latents)
     for b in range(4):
         for q in range(2):
-            distances = [float((latents[b, q] - code).square().sum()) for code in quantizer.codebook.weight.detach()]
+            distances = [
+                float((latents[b, q] - code).square().sum()) for code in quantizer.codebook.weight.detach()
+            ]
             assert quantized.codes[b, q] == distances.index(min(distances))
     torch.testing.assert_close(quantized.vectors, quantizer.codebook.weight[quantized.codes])
     torch.testing.assert_close(quantized.straight_through, quantized.vectors)

@@ -3,18 +3,31 @@
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertModel, BertTokenizer
 
 from harp.training.config import Stage1Config
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "push", "lift", "press", "flip", "the", "disc", "gently"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "push",
+    "lift",
+    "press",
+    "flip",
+    "the",
+    "disc",
+    "gently",
+]
 
 
 def write_text_encoder(folder: Path) -> Path:
     """A random two-layer BERT whose vocabulary is that of the tiny version's instructions."""
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(WORDS))
-    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(0)
     sizes = BertConfig(
         vocab_size=len(WORDS),
