@@ -8,30 +8,33 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_schemas.cues import WristTrack
 from data_schemas.pairs import Alignment
+from pipelines.inputs import Annotated
 from pipelines.quality.report.palette import GRID, HUMAN, INK, MUTED, OBJECT, ROBOT, use_report_style
 
 
-def alignment_plot(alignment: Alignment, human: WristTrack | None, robot: WristTrack | None) -> str:
-    """DTW path, and both wrist tracks' height on the robot's time line after the alignment."""
+def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> str:
+    """DTW path, and the cue's height in the image for both sides on the robot's time line after the alignment."""
     use_report_style()
     figure = Figure(figsize=(7.6, 2.1))
     left, right = figure.subplots(1, 2, width_ratios=[1, 2.3])
     path = alignment.path
     left.plot([0, path[:, 0].max()], [0, path[:, 1].max()], color=MUTED, lw=0.8, ls=(0, (3, 3)))
     left.plot(path[:, 0], path[:, 1], color=INK, lw=1.6)
-    left.set(xlabel="robot frame", ylabel="human frame", title=f"DTW path ({alignment.cue})")
-    if human is not None and robot is not None:
-        heights = _height(robot), _height(human)[alignment.human_index]
-        both = np.isfinite(heights[0]) & np.isfinite(heights[1])
-        for height, colour, name in zip(heights, (ROBOT, HUMAN), ("robot", "human, aligned"), strict=True):
-            # Cameras differ: both are scaled by what they do where both are seen.
-            seen = height[both]
-            scaled = (height - seen.mean()) / max(float(seen.std()), 1e-6) if both.any() else height
-            right.plot(scaled, color=colour, lw=1.5, label=name)
-        right.legend(loc="lower left", bbox_to_anchor=(0.45, 1.0), ncols=2, handlelength=1.2, borderpad=0)
-    right.set(xlabel="robot frame", ylabel="height in image", title="wrist / end effector", yticks=[])
+    left.set(xlabel="robot frame", ylabel="human frame", title="DTW path")
+    heights = _cue_height(alignment.cue, robot), _cue_height(alignment.cue, human)
+    if heights[0] is None or heights[1] is None:
+        right.set_visible(False)
+        return _svg(figure)
+    aligned = heights[0], heights[1][alignment.human_index]
+    both = np.isfinite(aligned[0]) & np.isfinite(aligned[1])
+    for height, colour, name in zip(aligned, (ROBOT, HUMAN), ("robot", "human, aligned"), strict=True):
+        # Cameras differ: both are scaled by what they do where both are seen.
+        seen = height[both]
+        right.plot((height - seen.mean()) / max(float(seen.std()), 1e-6), color=colour, lw=1.5, label=name)
+    right.legend(loc="lower left", bbox_to_anchor=(0.45, 1.0), ncols=2, handlelength=1.2, borderpad=0)
+    title = {"wrist": "wrist / end effector", "object": "object"}[alignment.cue]
+    right.set(xlabel="robot frame", ylabel="height in image", title=title, yticks=[])
     return _svg(figure)
 
 
@@ -93,9 +96,16 @@ def training_curves(steps: Sequence[int], curves: Mapping[str, Sequence[float]],
     return _svg(figure)
 
 
-def _height(track: WristTrack) -> np.ndarray:
-    """(T,) upwards in the image, NaN where not visible."""
-    return -np.where(track.visible, track.points[:, 1], np.nan)
+def _cue_height(cue: str, clip: Annotated) -> np.ndarray | None:
+    """(T,) upwards in the image, NaN where not visible; None where the cue is no point in the image."""
+    if cue == "wrist" and clip.wrist is not None:
+        return -np.where(clip.wrist.visible, clip.wrist.points[:, 1], np.nan)
+    if cue == "object" and clip.objects is not None:
+        seen = clip.objects.visible
+        total = np.where(seen, clip.objects.points[:, :, 1], 0.0).sum(axis=1)
+        count = seen.sum(axis=1)
+        return -np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return None
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

@@ -147,7 +147,7 @@ def _pair_card(curated: Curated, verdict: Verdict) -> dict[str, Any]:
         "reasons": verdict.reasons,
         "facts": ", ".join(facts),
         "sheet": picture_source(pair_sheet(human, robot, alignment)),
-        "plot": Markup(figures.alignment_plot(alignment, human.wrist, robot.wrist)) if alignment else "",
+        "plot": Markup(figures.alignment_plot(alignment, human, robot)) if alignment else "",
     }
 
 

@@ -1,0 +1,96 @@
+"""The main job, end to end and for real: a Prefect server, a Ray cluster, rendered videos, a trained encoder."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.curate import curate
+from flows.everything import everything
+from pipelines.engine.lake import Lake
+from pipelines.runs import RunRecord, problems
+from pipelines.shards.publish import list_versions
+
+PAIRS = 6
+QUICK = ["training.steps=6", "data.pairs_per_batch=2", "evaluation_frames=2"]
+
+pytestmark = pytest.mark.xdist_group("everything")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("everything")
+
+
+@pytest.fixture(scope="module")
+def first(server: None, out: Path) -> RunRecord:
+    return everything(str(out), pairs=PAIRS, overrides=QUICK)
+
+
+def test_the_first_run_publishes_pairs_and_measures_them(first: RunRecord, out: Path):
+    (version,) = list_versions(Lake(out / "lake"))
+    assert version.version_id == first.version_id
+    assert version.counts["train_pairs"] + version.counts["held_out_pairs"] == version.counts["pairs"]
+    assert version.counts["pairs"] >= PAIRS - 1, "at most one simulated pair may be judged unfit"
+    assert version.counts["held_out_pairs"] >= 2
+    evaluation = json.loads((out / "stage1" / "evaluation" / "evaluation.json").read_text())
+    assert evaluation["num_pairs"] == version.counts["held_out_pairs"]
+    assert {"unadapted", "stage 1"} < set(evaluation["rows"])
+
+
+def test_the_report_shows_every_pair_and_loads_nothing(first: RunRecord, out: Path):
+    page = (out / "report.html").read_text()
+    assert page.count('class="sheet"') == PAIRS
+    assert "Do human and robot videos meet?" in page
+    for loaded in ('src="http', "<script", "@import", 'href="http'):
+        assert loaded not in page
+
+
+def test_a_second_run_computes_nothing(first: RunRecord, out: Path):
+    before = {path: path.stat().st_mtime_ns for path in (out / "lake" / "shards").rglob("*.tar")}
+    second = everything(str(out), pairs=PAIRS, overrides=QUICK)
+    assert second.items_processed == 0
+    assert (second.version_id, second.version_is_new) == (first.version_id, False)
+    assert {path: path.stat().st_mtime_ns for path in (out / "lake" / "shards").rglob("*.tar")} == before
+
+
+def test_damage_is_named_and_stops_nothing_else(first: RunRecord, out: Path, tmp_path: Path):
+    raw = tmp_path / "raw"
+    shutil.copytree(out / "raw", raw)
+    videos = sorted(raw.glob("RH20T_cfg8/task_*/cam_*/color.mp4"))
+    robots = [path for path in videos if not path.parents[1].name.endswith("_human")]
+    corrupted, truncated, removed = robots[0], robots[1], robots[2]
+    content = bytearray(corrupted.read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    corrupted.write_bytes(content)
+    with truncated.open("r+b") as file:
+        file.truncate(truncated.stat().st_size // 2)
+    shutil.rmtree(removed.parents[1])
+
+    record = curate("tabletop", str(raw), str(out / "lake"))
+
+    lake = Lake(out / "lake")
+    named = {entry.label.split(" ")[0].split("/")[-1]: entry.reason for entry in problems(lake, record)}
+    assert named[corrupted.parents[1].name] in ("corrupt_frames", "unreadable_video")
+    assert named[truncated.parents[1].name] == "truncated_video"
+    verdicts = {stage.name: stage for stage in record.stages}["verdicts"]
+    assert verdicts.total == PAIRS  # three pairs, and three halves that lost their partner
+    page = tmp_path / "report.html"
+    from pipelines.quality.report.page import write_report
+
+    write_report(lake, page)
+    text = page.read_text()
+    assert text.count("missing_half") >= 3
+    assert record.version_id != first.version_id
+    assert {v.version_id for v in list_versions(lake)} >= {record.version_id, first.version_id}
