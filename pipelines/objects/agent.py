@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from data_schemas.cues import WristTrack
+from pipelines.objects.colour import channel_range, largest_channel
 from pipelines.objects.scene_change import SHADOW_SPREAD, Views
 
 HAND = 0.22
@@ -89,8 +90,8 @@ def _nearest(values: np.ndarray, to: int, count: int) -> np.ndarray:
 def _shadow(views: Views, sample: int) -> np.ndarray:
     """(h, w) bool: darker than the early view by one factor in all channels."""
     ratio = (views.frames[sample] + 8.0) / (views.early + 8.0)
-    low, high = ratio.min(axis=-1), ratio.max(axis=-1)
-    return (high < 0.92) & (low > 0.3) & (high - low < SHADOW_SPREAD)
+    high, spread = largest_channel(ratio), channel_range(ratio)
+    return (high < 0.92) & (high > 0.3) & (spread < SHADOW_SPREAD)
 
 
 def _largest_near(mask: np.ndarray, point: np.ndarray, slack: int = 6) -> np.ndarray | None:

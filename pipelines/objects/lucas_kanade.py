@@ -22,12 +22,18 @@ from pipelines.objects.template_search import search
 
 LOST = 0.3
 """Share of the object that must show for its motion to be trusted."""
-FOUND = 0.7
+FOUND = 0.65
 """Share of the object that must show for a lost object to count as found again."""
 CHUNK = 32
 """Frames decoded at a time: bounds the memory on long videos."""
 
 
+TURNS = (0.0, 90.0, -90.0)
+"""Turns in the image plane, degrees, under which a lost object is searched."""
+TURN_EVERY = 3
+"""Turns are tried in one of this many searches: they triple its cost."""
+TURN_PENALTY = 0.15
+"""How much more of the object must show under a turn than without: plain objects fit at any turn."""
 SETTLED = 0.75
 """Share of the object that must show before its view replaces the recent template."""
 
@@ -69,8 +75,10 @@ class ObjectFollower:
         self.recent_view = self.last_view = self.query_view
         self.shown = self.canvas.outline
         self.lost = False
-        ys, xs = np.nonzero(self.canvas.outline)
-        stride = max(1, int(np.sqrt(len(xs) / 60)))
+        self.searches = 0
+        grown = cv2.dilate(self.canvas.outline.astype(np.uint8), np.ones((7, 7), np.uint8))
+        ys, xs = np.nonzero(grown)
+        stride = max(1, round(np.sqrt(len(xs) / 50)))
         grid = (ys % stride == 0) & (xs % stride == 0)
         self.support = np.stack([xs[grid], ys[grid]], axis=1).astype(np.float32)
 
@@ -98,7 +106,8 @@ class ObjectFollower:
 
     def _follow(self, frame: np.ndarray) -> list[np.ndarray]:
         """Motions by registration from the last one, with and without the last velocity."""
-        seen = self.support[self.shown[self.support[:, 1].astype(int), self.support[:, 0].astype(int)]]
+        near_shown = cv2.dilate(self.shown.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        seen = self.support[near_shown[self.support[:, 1].astype(int), self.support[:, 0].astype(int)]]
         motions = []
         predictions = [self.motion]
         if np.hypot(*self.velocity) > 1:
@@ -106,7 +115,7 @@ class ObjectFollower:
         for prediction in predictions:
             view = self.canvas.view(frame, prediction)
             residual = register(self.last_view, view, seen)
-            if residual is None:
+            if residual is None or not 0.9 < scale_of(residual) < 1.1:
                 continue
             moved = self.canvas.correct(prediction, residual)
             motions.append(moved)
@@ -116,17 +125,36 @@ class ObjectFollower:
     def _refine(self, frame: np.ndarray, motion: np.ndarray) -> list[np.ndarray]:
         """`motion` registered anew to the query's view, which does not drift."""
         residual = register(self.query_view, self.canvas.view(frame, motion), self.support)
-        return [] if residual is None else [self.canvas.correct(motion, residual)]
+        if residual is None or not 0.85 < scale_of(residual) < 1.18:
+            return []
+        return [self.canvas.correct(motion, residual)]
 
     def _find(self, frame: np.ndarray) -> list[np.ndarray]:
         """Places in the whole frame that look like the object, except things that were there all along."""
-        motions = search(frame, self.canvas, self.query_view, self.motion)
+        templates = [self.query_view]
         if self.recent_view is not self.query_view:
-            motions += search(frame, self.canvas, self.recent_view, self.motion)
-        motions += [refined for motion in motions for refined in self._refine(frame, motion)]
-        return [
-            motion for motion in motions if self._plausible(motion) and not self._was_there(frame, motion)
-        ]
+            templates.append(self.recent_view)
+        found, found_share = [], -1.0
+        self.searches += 1
+        for turn in TURNS if self.searches % TURN_EVERY == 0 else TURNS[:1]:
+            motions = [
+                motion
+                for template in templates
+                for motion in search(frame, self.canvas, template, self._turned(turn))
+                if self._plausible(motion) and not self._was_there(frame, motion)
+            ]
+            best, shown = self._best(frame, motions)
+            share = self._share(shown) - (TURN_PENALTY if turn else 0)
+            if motions and share > found_share:
+                found, found_share = [best], share
+        return found + [refined for motion in found for refined in self._refine(frame, motion)]
+
+    def _turned(self, degrees: float) -> np.ndarray:
+        """The last motion, turned in place."""
+        turn = np.eye(3)
+        centre = _apply(self.motion, self.places.mean(axis=0, keepdims=True))[0]
+        turn[:2] = cv2.getRotationMatrix2D(centre.tolist(), degrees, 1.0)
+        return turn @ self.motion
 
     def _was_there(self, frame: np.ndarray, motion: np.ndarray) -> bool:
         """Whether the query frame shows the same thing at a place where the object was not."""
@@ -134,23 +162,21 @@ class ObjectFollower:
         size = np.ptp(self.places, axis=0).max()
         if np.hypot(*(_apply(motion, centre) - centre)[0]) < 0.5 * size:
             return False
-        same = shows(
-            self.canvas.view(frame, motion), self.canvas.view(self.first, motion), self.canvas.outline
-        )
+        same = shows(self.canvas.view(frame, motion), self.canvas.view(self.first, motion))
         return self._share(same) > FOUND
 
     def _plausible(self, motion: np.ndarray) -> bool:
         x, y = _apply(motion, self.places).mean(axis=0)
-        return 0.4 < scale_of(motion) < 2.5 and 0 <= x < self.width and 0 <= y < self.height
+        return 0.6 < scale_of(motion) < 1.7 and 0 <= x < self.width and 0 <= y < self.height
 
     def _best(self, frame: np.ndarray, motions: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """The motion under which most of the object shows, and where it shows."""
         best, best_shown, best_share = self.motion, np.zeros_like(self.canvas.outline), -1.0
         for motion in motions:
             view = self.canvas.view(frame, motion)
-            shown = shows(view, self.query_view, self.canvas.outline)
+            shown = shows(view, self.query_view)
             if self.recent_view is not self.query_view:
-                shown = shown | shows(view, self.recent_view, self.canvas.outline)
+                shown = shown | shows(view, self.recent_view)
             shown &= self.canvas.outline
             if self._share(shown) > best_share:
                 best, best_shown, best_share = motion, shown, self._share(shown)

@@ -13,8 +13,9 @@ import numpy as np
 
 from pipelines.objects.agent import AgentPath, agent_path
 from pipelines.objects.base import GroundedBox, GroundingRequest, ObjectGrounder
+from pipelines.objects.colour import channel_range, largest_channel
 from pipelines.objects.proposals import Proposal, boundary_ring, compactness, propose
-from pipelines.objects.scene_change import Views, sample_clip, scene_views
+from pipelines.objects.scene_change import SHADOW_SPREAD, Views, sample_clip, scene_views
 
 REACH = {"human": 0.09, "robot": 0.06}
 """Distance from the tip at which evidence falls to 0.6, as a share of the longer side."""
@@ -64,7 +65,9 @@ class MotionGrounder(ObjectGrounder):
         full = cv2.resize(mask.astype(np.uint8), (video.width, video.height), interpolation=cv2.INTER_NEAREST)
         ys, xs = np.nonzero(full)
         box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
-        return GroundedBox(box, int(views.indices[sample]), float(evidence.score), self.model, full.astype(bool))
+        return GroundedBox(
+            box, int(views.indices[sample]), float(evidence.score), self.model, full.astype(bool)
+        )
 
 
 def change_for_good(views: Views, path: AgentPath) -> np.ndarray:
@@ -86,9 +89,7 @@ def change_for_good(views: Views, path: AgentPath) -> np.ndarray:
     return weight
 
 
-def weigh(
-    proposal: Proposal, views: Views, path: AgentPath, changed: np.ndarray, reach: float
-) -> Evidence:
+def weigh(proposal: Proposal, views: Views, path: AgentPath, changed: np.ndarray, reach: float) -> Evidence:
     """Evidence for one proposal; `changed` is `change_for_good`, `reach` a share of the longer side."""
     mask = proposal.mask
     last = len(views.indices) - 1
@@ -166,4 +167,17 @@ def cut_out(early: np.ndarray, seed: np.ndarray) -> np.ndarray:
         return seed
     refined = np.zeros_like(seed)
     refined[window] = found
-    return refined
+    return without_shadow(early, refined)
+
+
+def without_shadow(early: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """`mask` without the shadow that its object throws: the ring's colour darkened by one factor."""
+    ring = boundary_ring(mask)
+    if not ring.any():
+        return mask
+    ratio = (early + 8.0) / (np.median(early[ring], axis=0) + 8.0)
+    shadow = (largest_channel(ratio) < 0.95) & (channel_range(ratio) < SHADOW_SPREAD)
+    rest = cv2.morphologyEx((mask & ~shadow).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=4)
+    largest = labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if len(stats) > 1 else mask
+    return largest if np.count_nonzero(largest) > 0.4 * np.count_nonzero(mask) else mask

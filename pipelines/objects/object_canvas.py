@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipelines.objects.colour import colour_distance
+
 SIZE = 44
 """Side of the object in the canvas, pixels."""
 MARGIN = 0.9
@@ -20,6 +22,8 @@ TOLERANCE = 26.0
 """Colour difference (of 255, largest channel) up to which a pixel shows the object."""
 GAIN = (0.6, 1.6)
 """Range of brightness changes that are compensated."""
+GAIN_WINDOW = (9, 9)
+"""Window, canvas pixels, over which brightness is compared."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Canvas:
 
     @classmethod
     def around(cls, points: np.ndarray) -> "Canvas":
-        """Canvas for an object known by `points` (N, 2) on it: their convex hull, slightly grown."""
+        """Canvas for an object known by `points` (N, 2) on it: their convex hull."""
         low, high = points.min(axis=0), points.max(axis=0)
         side = max(float((high - low).max()), 6.0)
         scale = SIZE / side
@@ -45,9 +49,7 @@ class Canvas:
         outline = np.zeros((height, width), np.uint8)
         hull = cv2.convexHull(np.round(scale * (points - origin)).astype(np.int32))
         cv2.fillConvexPoly(outline, hull, 1)
-        grow = 2 * max(1, round(scale)) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grow, grow))
-        return cls(origin, scale, (int(height), int(width)), cv2.dilate(outline, kernel).astype(bool))
+        return cls(origin, scale, (int(height), int(width)), outline.astype(bool))
 
     @property
     def to_query(self) -> np.ndarray:
@@ -78,13 +80,15 @@ def scale_of(motion: np.ndarray) -> float:
     return float(np.sqrt(abs(np.linalg.det(motion[:2, :2]))))
 
 
-def shows(view: np.ndarray, template: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """(h, w) bool: pixels of `view` that look like `template`, brightness of the object compensated."""
-    bright = view[outline].astype(np.float32).sum(axis=-1) + 15
-    gain = np.median(bright / (template[outline].astype(np.float32).sum(axis=-1) + 15))
-    expected = template.astype(np.float32) * float(np.clip(gain, *GAIN))
-    difference = cv2.blur(np.abs(view - expected).max(axis=-1), (3, 3))
-    return difference < TOLERANCE
+def shows(view: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """(h, w) bool: pixels of `view` that look like `template`.
+
+    Brightness is compensated locally: an object that turns or comes under a shadow changes it face by face.
+    """
+    seen, expected = (cv2.blur(cv2.cvtColor(v, cv2.COLOR_RGB2GRAY), GAIN_WINDOW) for v in (view, template))
+    gain = np.clip((seen + np.float32(5)) / (expected + np.float32(5)), *GAIN)
+    difference = colour_distance(view.astype(np.float32), template * gain[..., None])
+    return cv2.blur(difference, (3, 3)) < TOLERANCE
 
 
 def register(
@@ -98,7 +102,7 @@ def register(
     if len(points) < 6:
         return None
     start = points.astype(np.float32)[:, None]
-    options = {"winSize": (13, 13), "maxLevel": 3, "minEigThreshold": 1e-3}
+    options = {"winSize": (13, 13), "maxLevel": 2, "minEigThreshold": 1e-3, "criteria": (3, 12, 0.03)}
     there, found, _ = cv2.calcOpticalFlowPyrLK(source, target, start, None, **options)  # pyright: ignore
     back, returned, _ = cv2.calcOpticalFlowPyrLK(target, source, there, None, **options)  # pyright: ignore
     error = np.hypot(*(back - start)[:, 0].T)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipelines.objects.colour import largest_channel
 from pipelines.objects.scene_change import Views
 
 MIN_AREA = 0.0004
@@ -59,14 +60,14 @@ def boundary_ring(mask: np.ndarray, inner: int = 2, outer: int = 6) -> np.ndarra
 
 def _stands_out(lab: np.ndarray) -> np.ndarray:
     window = int(min(lab.shape[:2]) * SURROUND) | 1
-    distance = np.linalg.norm(lab.astype(np.float32) - cv2.medianBlur(lab, window), axis=-1)
-    return distance > CONTRAST
+    difference = lab.astype(np.float32) - cv2.medianBlur(lab, window)
+    return np.einsum("hwc,hwc->hw", difference, difference) > CONTRAST**2
 
 
 def _edges(lab: np.ndarray) -> np.ndarray:
     """(h, w) bool: borders between colours, one or two pixels wide; they part objects that touch."""
     kernel = np.ones((3, 3), np.uint8)
-    return cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, kernel).max(axis=-1) > 1.5 * CONTRAST
+    return largest_channel(cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, kernel)) > 1.5 * CONTRAST
 
 
 def _regions(mask: np.ndarray) -> list[np.ndarray]:

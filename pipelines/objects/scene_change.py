@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipelines.objects.colour import channel_range, colour_distance
+
 MAX_SIDE = 224
 """Clips are analysed at this many pixels on the longer side."""
 MAX_FRAMES = 48
@@ -53,7 +55,7 @@ class Views:
     @property
     def difference(self) -> np.ndarray:
         """(h, w) float32 colour difference between the early and the late view."""
-        return np.abs(self.late - self.early).max(axis=-1)
+        return colour_distance(self.late, self.early)
 
     @property
     def lasting(self) -> np.ndarray:
@@ -65,13 +67,13 @@ class Views:
     def shaded(self) -> np.ndarray:
         """(h, w) bool: one view is the other darkened by one factor in all channels, as by a shadow."""
         ratio = (np.minimum(self.early, self.late) + 8.0) / (np.maximum(self.early, self.late) + 8.0)
-        return ratio.max(axis=-1) - ratio.min(axis=-1) < SHADOW_SPREAD
+        return channel_range(ratio) < SHADOW_SPREAD
 
     def passed(self, sample: int) -> np.ndarray:
         """(h, w) bool: what at this sampled frame is neither the early nor the late view, that is the agent."""
         frame = self.frames[sample].astype(np.float32)
-        off_early = np.abs(frame - self.early).max(axis=-1) > self.step
-        off_late = np.abs(frame - self.late).max(axis=-1) > self.step
+        off_early = colour_distance(frame, self.early) > self.step
+        off_late = colour_distance(frame, self.late) > self.step
         return off_early & off_late
 
 
@@ -116,8 +118,7 @@ def _first_run(frames: np.ndarray, step: float, shortest: int) -> tuple[np.ndarr
     missed = np.zeros((height, width), bool)
     for t in range(1, count):
         frame = frames[t].astype(np.float32)
-        red, green, blue = cv2.split(cv2.absdiff(frame, mean))
-        outside = cv2.max(cv2.max(red, green), blue) > step
+        outside = colour_distance(frame, mean) > step
         broken = outside & missed
         ended = broken & ~done & (t - 1 - start >= shortest)
         if ended.any():

@@ -7,7 +7,7 @@ from pipelines.objects.object_canvas import SIZE, Canvas, scale_of
 
 PATCH = 20
 """Side of the object, in pixels, in the reduced frame that is searched."""
-PEAKS = 4
+PEAKS = 2
 """Best places per template that are handed on for verification."""
 
 
