@@ -12,7 +12,7 @@ from pydantic import Field
 
 from data_schemas.pairs import Alignment
 from pipelines.alignment.cues import Signal, feature_signal, object_signal, wrist_signal
-from pipelines.alignment.features import ForegroundProfile
+from pipelines.alignment.features import MotionProfile
 from pipelines.alignment.normalization import Track, prepare_track
 from pipelines.alignment.tracks import WarpConfig, align_tracks, common_span
 from pipelines.engine.stage import Done, Filtered, Outcome, Stage, StageConfig
@@ -45,7 +45,7 @@ class AlignStage(Stage[PairInput]):
 
     def __init__(self, config: AlignConfig | None = None) -> None:
         super().__init__(config or AlignConfig())
-        self.descriptor = ForegroundProfile()
+        self.descriptor = MotionProfile()
 
     @property
     def models(self) -> Sequence[str]:
