@@ -17,7 +17,13 @@ from simulation.objects import COLOURS
 from simulation.rotations import quaternion, unit
 from simulation.scene import CAMERA, CLUTTER
 
-SKIN_TONES = ((0.96, 0.80, 0.69), (0.87, 0.67, 0.53), (0.74, 0.54, 0.41), (0.55, 0.37, 0.26), (0.36, 0.23, 0.16))
+SKIN_TONES = (
+    (0.96, 0.80, 0.69),
+    (0.87, 0.67, 0.53),
+    (0.74, 0.54, 0.41),
+    (0.55, 0.37, 0.26),
+    (0.36, 0.23, 0.16),
+)
 LOOK_AT = np.array([0.10, 0.0, 0.06])
 LAMP_DISTANCE = 1.8
 WARM = np.array([1.12, 1.0, 0.80])
@@ -77,7 +83,9 @@ class Tone:
 
 
 def _hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    return np.array(colorsys.hsv_to_rgb(hue % 1, float(np.clip(saturation, 0, 1)), float(np.clip(value, 0, 1))))
+    return np.array(
+        colorsys.hsv_to_rgb(hue % 1, float(np.clip(saturation, 0, 1)), float(np.clip(value, 0, 1)))
+    )
 
 
 def _paint(model: mujoco.MjModel, body: str, rgb: np.ndarray, shade: float = 1.0) -> None:
@@ -88,7 +96,9 @@ def _paint(model: mujoco.MjModel, body: str, rgb: np.ndarray, shade: float = 1.0
         model.geom_rgba[first + count - 1, :3] = np.clip(rgb * shade + 0.06, 0, 1)
 
 
-def _set_room(model: mujoco.MjModel, look: Appearance, base: np.random.Generator, rng: np.random.Generator) -> None:
+def _set_room(
+    model: mujoco.MjModel, look: Appearance, base: np.random.Generator, rng: np.random.Generator
+) -> None:
     a, t, w, l = look.layout_base, look.table, look.wall, look.light
     model.mat_rgba[model.mat("table").id, :3] = _hsv(
         0.08 + a * base.uniform(-0.5, 0.5) + t * rng.uniform(-0.5, 0.5),
@@ -102,7 +112,9 @@ def _set_room(model: mujoco.MjModel, look: Appearance, base: np.random.Generator
     )
     model.mat_rgba[model.mat("floor").id, :3] = _hsv(base.uniform(), 0.2 + w * rng.uniform(-0.2, 0.3), 0.75)
     lamp = model.light("lamp").id
-    model.light_diffuse[lamp] = 0.55 * (1 + l * rng.uniform(-0.5, 0.4)) * (1 + l * rng.uniform(-0.15, 0.15, 3))
+    model.light_diffuse[lamp] = (
+        0.55 * (1 + l * rng.uniform(-0.5, 0.4)) * (1 + l * rng.uniform(-0.15, 0.15, 3))
+    )
     tilt = np.r_[a * base.uniform(-0.3, 0.3, 2) + l * rng.uniform(-0.5, 0.5, 2), 0]
     model.light_dir[lamp] = unit(np.array([-0.2, 0, -1]) + tilt)
     model.light_pos[lamp] = LOOK_AT - LAMP_DISTANCE * model.light_dir[lamp]
@@ -149,7 +161,9 @@ def _set_objects(model: mujoco.MjModel, look: Appearance, content: Content, rng:
             model.geom_rgba[geom, :3] = _hsv(rng.uniform(), rng.uniform(0.1, 0.8), rng.uniform(0.2, 0.9))
 
 
-def apply(body: Embodiment, content: Content, look: Appearance, rng: np.random.Generator, layout_seed: list[int]) -> Tone:
+def apply(
+    body: Embodiment, content: Content, look: Appearance, rng: np.random.Generator, layout_seed: list[int]
+) -> Tone:
     """Set colours, light, clutter and camera of the embodiment's model for one clip.
 
     Args:
@@ -169,7 +183,11 @@ def apply(body: Embodiment, content: Content, look: Appearance, rng: np.random.G
     _set_camera(model, look, shift, base, rng)
     _set_objects(model, look, content, rng)
     p = look.photometric
-    gain = WARM ** (shift * look.shift_white) * np.exp(p * rng.normal(0, 0.2)) * np.exp(p * rng.normal(0, 0.1, 3))
+    gain = (
+        WARM ** (shift * look.shift_white)
+        * np.exp(p * rng.normal(0, 0.2))
+        * np.exp(p * rng.normal(0, 0.1, 3))
+    )
     return Tone(gain, float((1 + look.shift_gamma * shift) * np.exp(p * rng.normal(0, 0.2))))
 
 
@@ -178,4 +196,6 @@ def dress(body: Embodiment, subject: int, rng: np.random.Generator) -> None:
     model = body.model
     tone = np.array(SKIN_TONES[subject % len(SKIN_TONES)]) + rng.normal(0, 0.01, 3)
     model.mat_rgba[model.mat("skin").id, :3] = np.clip(tone, 0, 1)
-    model.mat_rgba[model.mat("sleeve").id, :3] = _hsv(rng.uniform(), rng.uniform(0.1, 0.7), rng.uniform(0.2, 0.85))
+    model.mat_rgba[model.mat("sleeve").id, :3] = _hsv(
+        rng.uniform(), rng.uniform(0.1, 0.7), rng.uniform(0.2, 0.85)
+    )

@@ -23,7 +23,9 @@ LAYOUTS = 8
 PLACEMENTS = 60  # tries per slot before a layout is begun anew
 SLOTS = ("object", "target", "cup", "button", "other")
 REGION = {slot: np.array([[0.0, -0.2], [0.26, 0.2]]) for slot in SLOTS}
-REGION["cup"] = np.array([[0.0, -0.04], [0.2, 0.2]])  # a gripper that turns a cup must reach from its right side
+REGION["cup"] = np.array(
+    [[0.0, -0.04], [0.2, 0.2]]
+)  # a gripper that turns a cup must reach from its right side
 JITTER = 0.010
 YAW = 0.25
 PUSH_LENGTH = 0.10
@@ -65,7 +67,9 @@ class Content:
     @property
     def instruction(self) -> str:
         """English instruction, true of both clips."""
-        return instruction(self.task, self.object, self.colour, self.target, self.colours[self.target], self.direction)
+        return instruction(
+            self.task, self.object, self.colour, self.target, self.colours[self.target], self.direction
+        )
 
     @property
     def task_number(self) -> int:
@@ -94,7 +98,9 @@ def catalogue() -> tuple[str, ...]:
                     for target_colour in COLOURS:
                         for direction in DIRECTIONS:
                             if task != "pick_place" or target_colour != colour:
-                                sentences[instruction(task, thing, colour, target, target_colour, direction)] = None
+                                sentences[
+                                    instruction(task, thing, colour, target, target_colour, direction)
+                                ] = None
     return tuple(sentences)
 
 
@@ -135,7 +141,11 @@ def is_workable(positions: dict[str, np.ndarray], task: str) -> bool:
             if other == "cup" and -0.17 < gap[0] < 0.02 and abs(gap[1]) < 0.09:
                 return False
             # A turned-over hand or gripper lies low beside the cup.
-            if task == "flip" and -0.20 - _RADIUS[other] < gap[1] < 0 and -0.11 - _RADIUS[other] < gap[0] < 0.05:
+            if (
+                task == "flip"
+                and -0.20 - _RADIUS[other] < gap[1] < 0
+                and -0.11 - _RADIUS[other] < gap[0] < 0.05
+            ):
                 return False
     return True
 
@@ -191,6 +201,9 @@ def draw_content(seed: int, index: int, stream: int = 0, redraw: int = 0) -> Con
     }
     names = rng.permutation(list(COLOURS))
     colours = {name: str(colour) for name, colour in zip(positions, names, strict=False)}
-    yaws = {b: float(rng.uniform(-YAW, YAW)) * (0.4 if task == "push" and b == block else 1) for b in (block, other)}
+    yaws = {
+        b: float(rng.uniform(-YAW, YAW)) * (0.4 if task == "push" and b == block else 1)
+        for b in (block, other)
+    }
     thing = {"pick_place": block, "push": block, "press": "button", "flip": "cup"}[task]
     return Content(index, task, thing, target, direction, number, positions, yaws, colours)

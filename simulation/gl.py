@@ -38,5 +38,11 @@ def require_headless() -> None:
     library = LIBRARIES.get(backend)
     if backend and (library is None or loads(library)):
         return
-    found = f"MUJOCO_GL={backend} but {library} does not load" if backend else "neither libEGL nor libOSMesa loads"
-    raise UserError(f"No off-screen OpenGL: {found}; MuJoCo needs one to render, install it with `{INSTALL}`.")
+    found = (
+        f"MUJOCO_GL={backend} but {library} does not load"
+        if backend
+        else "neither libEGL nor libOSMesa loads"
+    )
+    raise UserError(
+        f"No off-screen OpenGL: {found}; MuJoCo needs one to render, install it with `{INSTALL}`."
+    )

@@ -15,7 +15,9 @@ from scipy.optimize import minimize
 from simulation.hand_shape import JOINTS, HandShape, load_hands
 
 APERTURES = np.linspace(0.02, 0.10, 9)
-PINCH_AXIS = np.array([0.95, 0.0, 0.312])  # from thumb to index; level when the hand is pitched by PINCH_PITCH
+PINCH_AXIS = np.array(
+    [0.95, 0.0, 0.312]
+)  # from thumb to index; level when the hand is pitched by PINCH_PITCH
 PINCH_PITCH = float(np.arctan2(PINCH_AXIS[2], PINCH_AXIS[0]))
 PINCH_POINT = np.array([0.115, 0.025, -0.075])
 FREE = ("thumb_twist", "thumb_0", "thumb_1", "thumb_2", "index_0", "index_1", "index_2")

@@ -55,7 +55,12 @@ def _add_finger(spec: mujoco.MjSpec, wrist, hand: HandShape, finger: str) -> Non
             axis = THUMB_TWIST_AXIS if name == "thumb_twist" else hand.axes[finger][k]
             limits = [-0.9, 0.9] if name == "thumb_twist" else [-0.4, 1.7]
             parent.add_joint(
-                name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, range=limits, damping=0.15, armature=1e-3
+                name=name,
+                type=mujoco.mjtJoint.mjJNT_HINGE,
+                axis=axis,
+                range=limits,
+                damping=0.15,
+                armature=1e-3,
             )
             servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
             servo.set_to_position(kp=15)
@@ -89,7 +94,9 @@ def _add_skin(spec: mujoco.MjSpec, hand: HandShape) -> None:
     # Bones without a body of their own move with the forearm or with the wrist.
     bodies: dict[str, list[int]] = {}
     for column, bone in enumerate(hand.heads):
-        body = "forearm" if bone.startswith("lowerarm") else "wrist" if bone.startswith("metacarpal") else bone
+        body = (
+            "forearm" if bone.startswith("lowerarm") else "wrist" if bone.startswith("metacarpal") else bone
+        )
         bodies.setdefault(body, []).append(column)
     skin = spec.add_skin(name="skin", material="skin")
     skin.vert = hand.vertices.ravel().tolist()

@@ -36,25 +36,33 @@ def installed_folder(package: str, version: str, folder: str) -> Path:
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:
-        raise UserError(f"The robot's meshes come from {package} {version}, which is not installed: {install}.") from None
+        raise UserError(
+            f"The robot's meshes come from {package} {version}, which is not installed: {install}."
+        ) from None
     for file in files:
         if file.as_posix().startswith(folder + "/"):
             path = Path(str(file.locate()))
             return path.parents[len(file.parts) - len(Path(folder).parts) - 1]
-    raise UserError(f"{package} {distribution(package).version} holds no {folder}; expected version {version}: {install}.")
+    raise UserError(
+        f"{package} {distribution(package).version} holds no {folder}; expected version {version}: {install}."
+    )
 
 
 def decimated(path: Path, faces: int = FACES) -> Path:
     """A copy of the mesh with at most `faces` faces, as STL; made once."""
     source = path.read_bytes()
-    key = hashlib.sha256(source + f"{faces} {AGGRESSION} {fast_simplification.__version__}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        source + f"{faces} {AGGRESSION} {fast_simplification.__version__}".encode()
+    ).hexdigest()[:16]
     target = cache_dir() / "meshes" / f"{path.stem}_{key}.stl"
     if not target.exists():
         mesh = trimesh.load(path, force="mesh")
         mesh.merge_vertices(merge_tex=True, merge_norm=True)
         points, triangles = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces)
         if len(triangles) > faces:
-            points, triangles = fast_simplification.simplify(points, triangles, target_count=faces, agg=AGGRESSION)
+            points, triangles = fast_simplification.simplify(
+                points, triangles, target_count=faces, agg=AGGRESSION
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.{os.getpid()}.part")
         trimesh.Trimesh(points, triangles, process=False).export(part, file_type="stl")

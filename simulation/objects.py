@@ -103,7 +103,11 @@ def _box_points(half: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarra
     points, normals = [], []
     for axis, sign in ((2, 1), (0, 1), (0, -1), (1, 1), (1, -1)):
         u, v = (axis + 1) % 3, (axis + 2) % 3
-        spots = [(-0.6, -0.6), (-0.6, 0.6), (0.6, -0.6), (0.6, 0.6)] if axis == 2 else [(-0.6, 0), (0.6, 0), (0, 0.6)]
+        spots = (
+            [(-0.6, -0.6), (-0.6, 0.6), (0.6, -0.6), (0.6, 0.6)]
+            if axis == 2
+            else [(-0.6, 0), (0.6, 0), (0, 0.6)]
+        )
         for a, b in spots:
             p, n = np.zeros(3), np.zeros(3)
             p[axis], p[u], p[v], n[axis] = sign * half[axis], a * half[u], b * half[v], sign
@@ -164,7 +168,9 @@ def outline_points(name: str) -> SurfacePoints:
         points = np.concatenate([_ring(CUP_RADIUS + CUP_WALL / 2, z, 24) for z in (-CUP_HALF, CUP_HALF)])
     elif name == "button":
         cap = _ring(CAP_RADIUS, CAP_HALF, 24)
-        base = np.array([[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (0, BUTTON_HEIGHT / BUTTON_HALF)])
+        base = np.array(
+            [[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (0, BUTTON_HEIGHT / BUTTON_HALF)]
+        )
         base = base * BUTTON_HALF
         return SurfacePoints(
             ("button_cap",) * len(cap) + ("button",) * len(base),

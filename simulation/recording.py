@@ -32,7 +32,9 @@ class Clip:
     truth: GroundTruth
 
 
-def record(body: Embodiment, content: Content, rollout: Rollout, renderer: Renderer, tone: Tone, size: int) -> Clip:
+def record(
+    body: Embodiment, content: Content, rollout: Rollout, renderer: Renderer, tone: Tone, size: int
+) -> Clip:
     """Render every moment of `rollout` with the look the model has now.
 
     Args:

@@ -103,7 +103,9 @@ class Robot(Embodiment):
         positions = next(iter(self.assets.fingers.values()))
         order = np.argsort(positions)
         return float(
-            np.interp(self.data.qpos[self._finger_position[0]], positions[order], self.assets.apertures[order])
+            np.interp(
+                self.data.qpos[self._finger_position[0]], positions[order], self.assets.apertures[order]
+            )
         )
 
     def joints(self) -> np.ndarray:

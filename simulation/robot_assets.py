@@ -83,7 +83,10 @@ def xarm7_gripper() -> RobotAssets:
     for geom in body.iter("geom"):
         for key in ("material", "conaffinity", "contype", "friction", "solref", "solimp", "name"):
             geom.attrib.pop(key, None)
-    assets = "".join(f'<mesh name="{m}" file="{decimated(folder / "mesh" / f"{m}.stl", FINE.get(m, FACES))}"/>' for m in meshes)
+    assets = "".join(
+        f'<mesh name="{m}" file="{decimated(folder / "mesh" / f"{m}.stl", FINE.get(m, FACES))}"/>'
+        for m in meshes
+    )
     xml = ElementTree.tostring(body, encoding="unicode")
     spec = mujoco.MjSpec.from_string(
         f'<mujoco><compiler angle="radian" autolimits="true"/><asset><material name="shell" specular=".4"'
@@ -118,7 +121,7 @@ def xarm7_gripper() -> RobotAssets:
         fingers=dict.fromkeys(servos, drive),
         apertures=2 * (half - half[0]),
         reach={"push_away": 0.026, "push_right": 0.016, "push_left": 0.016},
-        finger_gain=8.0,
+        finger_gain=40.0,
         closed_tip=0.0095,
     )
 

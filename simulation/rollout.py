@@ -149,13 +149,20 @@ def roll_out(
             if step in frames:
                 moments.append(
                     Moment(
-                        step * TIMESTEP, index, float(progress), data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy()
+                        step * TIMESTEP,
+                        index,
+                        float(progress),
+                        data.qpos.copy(),
+                        data.mocap_pos.copy(),
+                        data.mocap_quat.copy(),
                     )
                 )
             if step in samples:
                 mujoco.mj_kinematics(model, data)
                 states.append(
-                    RobotState(step * TIMESTEP, body.tcp(), body.root_rotation(), body.joints(), body.aperture())
+                    RobotState(
+                        step * TIMESTEP, body.tcp(), body.root_rotation(), body.joints(), body.aperture()
+                    )
                 )
             step += 1
         position, rotation, fingers = goal, goal_rotation, goal_fingers
@@ -170,5 +177,3 @@ def roll_out(
     }
     poses["button_cap"][2] = lowest
     return Rollout(tuple(w.phase for w in waypoints), moments, states, succeeded(content, poses))
-
-

@@ -20,7 +20,7 @@ _WORLD = f"""
 <compiler angle="radian" autolimits="true"/>
 <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="5"/>
 <visual>
-  <quality shadowsize="1024" offsamples="4"/>
+  <quality shadowsize="512" offsamples="4"/>
   <headlight ambient=".35 .35 .35" diffuse=".35 .35 .35" specular=".1 .1 .1"/>
   <map znear=".02" zfar="8"/>
 </visual>

@@ -200,7 +200,9 @@ def try_out(
     return rollouts
 
 
-def draw_demonstrations(config: TabletopConfig, job: Job) -> tuple[Content, dict[str, Rollout], dict[str, int]]:
+def draw_demonstrations(
+    config: TabletopConfig, job: Job
+) -> tuple[Content, dict[str, Rollout], dict[str, int]]:
     """A content that every embodiment of the job can do, the rollouts, and the attempts by embodiment.
 
     Raises:
