@@ -139,6 +139,11 @@ def test_high_alignment_cost() -> None:
     limit = CONFIG.max_alignment_cost
     assert judge(pair(aligned=alignment(1.01 * limit)), CONFIG).reasons == ["high_alignment_cost"]
     assert judge(pair(aligned=alignment(0.99 * limit)), CONFIG).accepted
+    # Frame features have more noise, and a limit of their own.
+    on_features = replace(alignment(1.01 * limit), cue="features")
+    assert judge(pair(aligned=on_features), CONFIG).accepted
+    too_far = replace(on_features, cost=1.01 * CONFIG.max_feature_cost)
+    assert judge(pair(aligned=too_far), CONFIG).reasons == ["high_alignment_cost"]
 
 
 def test_several_reasons_are_all_named() -> None:
