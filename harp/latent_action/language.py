@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import transformers
 from transformers import AutoModelForTextEncoding, AutoTokenizer
 
 from data_schemas.errors import UserError
@@ -48,6 +49,7 @@ class FrozenTextEncoder:
             raise UserError(
                 f"No text encoder {model!r}: neither a folder with one nor one of {', '.join(CATALOG)}."
             )
+        transformers.utils.logging.disable_progress_bar()  # a bar per load says nothing here
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model = AutoModelForTextEncoding.from_pretrained(folder, local_files_only=True)
         self._model = self._model.to(device).eval().requires_grad_(False)

@@ -5,7 +5,6 @@ Calling again continues a killed run, and does nothing for a finished one.
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
 from harp.latent_action.language import FrozenTextEncoder
 from harp.training.config import Stage1Config
-from harp.training.loop import Observer, run_steps
+from harp.training.loop import run_steps
 from harp.training.metrics import read_metrics
+from harp.training.progress import Observers, logged
 from harp.training.run_folder import RunFolder
 from harp.training.stage1_module import Stage1
 from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
@@ -52,15 +52,13 @@ def train_stage1(
     out: Path,
     *,
     feature_folder: Path | None = None,
-    observe: Observer = lambda done, total, metrics: None,
-    observe_features: Callable[[int, int], None] = lambda done, total: None,
+    observers: Observers | None = None,
 ) -> Stage1Result:
     """Train on the version in `version_root` (`<lake>/versions/<id>`), into the folder `out`.
 
     Args:
         feature_folder: where frozen features are kept for all runs; `frozen_features` beside `out` by default.
-        observe: called after every step.
-        observe_features: called while frozen features are computed.
+        observers: told of the progress, e.g. `harp.training.progress.bars`; a line in the log by default.
 
     Returns:
         The result; `out` then holds the adapters, the latent action model, `config.json`, `metrics.jsonl`,
@@ -70,6 +68,7 @@ def train_stage1(
         UserError: no such version, a changed shard, or another run in `out`.
         TrainingDiverged: a loss or gradient is not finite.
     """
+    observers = observers or logged()
     version = PublishedVersion.open(version_root)
     folder = RunFolder(out, config, version)
     if folder.result:
@@ -89,12 +88,12 @@ def train_stage1(
         identity=encoder_identity(encoder, config.training.precision),
         folder=feature_folder or out.parent / "frozen_features",
         max_token_bytes=int(config.training.human_token_cache_gb * 1e9),
-        progress=observe_features,
+        progress=observers.features,
     )
     loader = Stage1Loader(
         sampler, reader, features, config.latent_action.num_keypoints, config.training.steps
     )
-    run_steps(stage, loader, config.training, out, observe=observe)
+    run_steps(stage, loader, config.training, out, observe=observers.step)
 
     save_file(encoder.adapter_state_dict(), out / ADAPTERS)
     save_file(stage.latent_action.state_dict(), out / LATENT_ACTION)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from data_schemas.errors import UserError
+from harp.latent_action.language import Language
 from harp.latent_action.model import LatentActionModel
 from harp.recipes import load_stage1_recipe
 from harp.vision.encoder import HarpVisionEncoder
@@ -19,9 +20,13 @@ def test_paper_recipe_has_the_papers_sizes():
     assert round(adapters / 1e6, 2) == 10.89
     assert (model.config.num_queries, model.config.codebook_size, model.config.latent_dim) == (4, 16, 128)
     assert config.losses.commitment == 0.25
-    with torch.device("meta"):
-        actions = model.quantized_shapes = model.action_up(torch.empty(2, 4, 128))
-    assert actions.shape == (2, 4, 768)
+    z, language = torch.empty(2, 2, 256, 2176, device="meta"), Language(*_language_on_meta())
+    predicted = model.decode(z[:, 0], torch.empty(2, 4, 128, device="meta"), language)
+    assert predicted.shape == (2, 256, 2176)
+
+
+def _language_on_meta() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.empty(2, 9, 768, device="meta"), torch.ones(2, 9, dtype=torch.bool, device="meta")
 
 
 def test_overrides():

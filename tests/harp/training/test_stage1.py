@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from data_schemas.errors import UserError
 from harp.training.loop import TrainingDiverged
 from harp.training.metrics import read_metrics
+from harp.training.progress import Observers
 from harp.training.stage1 import ADAPTERS, LATENT_ACTION, train_stage1
 from tests.harp.tiny_version import write_version
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
@@ -36,7 +37,7 @@ def kill_at(step):
         if done == step:
             raise Killed
 
-    return observe
+    return Observers(features=lambda done, total: None, step=observe)
 
 
 def losses(run):
@@ -49,7 +50,7 @@ def test_a_killed_run_gives_the_losses_of_one_never_killed(version, text, tmp_pa
     # Killed between two checkpoints (3 and 6), then again before the first new one.
     for step in (5, 5):
         with pytest.raises(Killed):
-            train_stage1(config, version, tmp_path / "killed", observe=kill_at(step))
+            train_stage1(config, version, tmp_path / "killed", observers=kill_at(step))
     result = train_stage1(config, version, tmp_path / "killed")
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert [row["step"] for row in losses(tmp_path / "killed")] == list(range(8))
@@ -64,7 +65,7 @@ def test_a_finished_run_is_not_done_again(version, text, tmp_path):
     config = tiny_config(text, training__steps=2)
     first = train_stage1(config, version, tmp_path / "run")
     stamp = (tmp_path / "run" / LATENT_ACTION).stat().st_mtime_ns
-    second = train_stage1(config, version, tmp_path / "run", observe=kill_at(1))
+    second = train_stage1(config, version, tmp_path / "run", observers=kill_at(1))
     assert not first.already_finished
     assert second.already_finished
     assert (second.steps, second.final) == (2, first.final)
@@ -83,7 +84,7 @@ def test_losses_fall_and_adapters_move(version, text, tmp_path):
     config = tiny_config(text, training__steps=60, training__checkpoint_every=60, data__singles_per_batch=0)
     train_stage1(config, version, tmp_path / "run")
     rows = read_metrics(tmp_path / "run")
-    for name in ("prediction", "keypoints", "effector", "paired_distance"):
+    for name in ("prediction", "paired_distance"):
         first, last = (sum(row[name] for row in part) / 10 for part in (rows[:10], rows[-10:]))
         assert last < 0.9 * first, name
     assert rows[0]["paired_distance"] == pytest.approx(rows[0]["reference_distance"], abs=1e-6)

@@ -90,6 +90,23 @@ def test_human_features_are_the_same_after_training(world):
     assert not torch.equal(before, stage.encoder.adapted(stage.encoder.preprocess(frames)))
 
 
+def test_one_batch_can_be_learned(world):
+    stage, batch = world
+    data = batch()
+    optimizer = torch.optim.AdamW(stage.parameter_groups())
+    history = []
+    for step in range(80):
+        output = stage(data)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        stage.after_step(output, step)
+        history.append(output.metrics)
+    for name in ("prediction", "keypoints", "effector"):
+        assert history[-1][name] < 0.7 * history[0][name], name
+    assert history[-1]["code_perplexity"] > 2
+
+
 def test_trained_state_round_trip(world):
     stage, batch = world
     state = {name: tensor.clone() for name, tensor in stage.trained_state().items()}

@@ -1,0 +1,72 @@
+"""How a training run tells of itself: a line every tenth of the steps in the log, or bars in a terminal."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+
+SHOWN = ("loss", "prediction", "alignment", "paired_distance", "code_perplexity")
+"""Metrics worth a look while a run goes on."""
+
+
+@dataclass(frozen=True)
+class Observers:
+    """What `train_stage1` calls."""
+
+    features: Callable[[int, int], None]
+    """(samples whose frozen features are done, samples in all)."""
+    step: Callable[[int, int, dict[str, float]], None]
+    """(steps done, steps in all, metrics of the last one)."""
+
+
+def logged() -> Observers:
+    """A log line every tenth of the way."""
+
+    def features(done: int, total: int) -> None:
+        if _is_tenth(done, total):
+            logger.info("frozen features: %d of %d samples", done, total)
+
+    def step(done: int, total: int, metrics: dict[str, float]) -> None:
+        if _is_tenth(done, total):
+            logger.info("step %d of %d: %s", done, total, describe(metrics))
+
+    return Observers(features, step)
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Observers]:
+    """Progress bars with the metrics of the last step beside them."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks = {
+            name: progress.add_task(name, total=None, note="", visible=False)
+            for name in ("frozen features", "training")
+        }
+
+        def show(name: str, done: int, total: int, note: str) -> None:
+            progress.update(tasks[name], completed=done, total=total, note=note, visible=True)
+
+        yield Observers(
+            features=lambda done, total: show("frozen features", done, total, ""),
+            step=lambda done, total, metrics: show("training", done, total, describe(metrics)),
+        )
+
+
+def describe(metrics: dict[str, float]) -> str:
+    """`loss 0.41, prediction 0.21, …`."""
+    return ", ".join(f"{name.replace('_', ' ')} {metrics[name]:.3g}" for name in SHOWN if name in metrics)
+
+
+def _is_tenth(done: int, total: int) -> bool:
+    return 10 * done // total > 10 * (done - 1) // total
