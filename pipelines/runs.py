@@ -51,7 +51,7 @@ class RunRecord(BaseModel):
     version_is_new: bool = False
 
     @property
-    def keys(self) -> dict[str, str]:
+    def stage_keys(self) -> dict[str, str]:
         """Stage name -> stage key."""
         return {stage.name: stage.key for stage in self.stages}
 

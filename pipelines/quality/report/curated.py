@@ -36,7 +36,7 @@ class Curated:
 
 def load_curated(lake: Lake, run: RunRecord) -> Curated:
     """Read and join the tables of a run."""
-    keys = run.keys
+    keys = run.stage_keys
     root = Path(run.raw_root)
     rows = lake.read(Demonstration, keys["ingest"]) if "ingest" in keys else {}
     demonstrations = list({d.demonstration_id: d for d in rows.values()}.values())
