@@ -4,8 +4,9 @@
    hand can move that far in that time. What cannot be joined starts a tracklet of its own, so a jump that no
    hand makes never enters a track.
 2. Choice: tracklets shorter than `min_tracklet_s` are noise. Every other one is worth its seconds of presence
-   times how much it moves. The acting hand is the chain of tracklets, disjoint in time and within reach of
-   one another, that is worth most. A chain, because a hand that leaves the picture and returns is the same.
+   times how much it moves. The acting hand is the chain of tracklets, disjoint in time, of like size and
+   within reach of one another, that is worth most. A chain, because a hand that leaves the picture and
+   returns is the same.
 
 Nothing is interpolated or smoothed: a frame without the hand stays without, and events keep their time.
 
@@ -36,6 +37,8 @@ class AssociationConfig:
     """Shorter tracklets are noise, unless the clip itself is hardly longer."""
     idle_worth: float = 0.1
     """Worth of a resting hand against one that moves one hand size per second."""
+    max_size_ratio: float = 2.0
+    """Of one hand, from one detection or tracklet to the next; what only looks like a hand differs more."""
 
 
 @dataclass(eq=False)
@@ -73,7 +76,10 @@ def link(hands: Sequence[Sequence[Hand]], times: np.ndarray, config: Association
         if open_ and candidates:
             gap_TN = np.array([[_distance(k.hands[-1], hand) for hand in candidates] for k in open_])
             reach_T1 = np.array([[_reach(k, times[t] - times[k.frames[-1]], config)] for k in open_])
-            cost = np.where(gap_TN <= reach_T1, gap_TN, 1e9)
+            alike_TN = np.array(
+                [[_alike(k.hands[-1].size, h.size, config) for h in candidates] for k in open_]
+            )
+            cost = np.where(alike_TN & (gap_TN <= reach_T1), gap_TN, 1e9)
             for row, column in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[row, column] < 1e9:
                     open_[row].frames.append(t)
@@ -120,7 +126,13 @@ def _best_chain(
 
 def _follows(first: Tracklet, second: Tracklet, times: np.ndarray, config: AssociationConfig) -> bool:
     elapsed = times[second.frames[0]] - times[first.frames[-1]]
-    return _distance(first.hands[-1], second.hands[0]) <= _reach(first, elapsed, config)
+    return _alike(first.size, second.size, config) and _distance(first.hands[-1], second.hands[0]) <= _reach(
+        first, elapsed, config
+    )
+
+
+def _alike(size: float, other: float, config: AssociationConfig) -> bool:
+    return max(size, other) <= config.max_size_ratio * min(size, other)
 
 
 def _worth(tracklet: Tracklet, times: np.ndarray, interval: float, config: AssociationConfig) -> float:

@@ -32,7 +32,7 @@ class MediaPipeHandsConfig:
     """What decides which hands are found."""
 
     min_palm_score: float = 0.5
-    min_presence: float = 0.5
+    min_presence: float = 0.7
     palm_interval: int = 4
     """While hands are followed, new ones are looked for in every n-th frame only."""
 

@@ -11,11 +11,11 @@ from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import UserError
 from harp import weights
 from pipelines.inputs import VideoInput
-from pipelines.video import index_video
+from pipelines.video import index_video, open_video
 from pipelines.wrists.mediapipe_hands import WEIGHTS, MediaPipeHands, MediaPipeHandsConfig
-from simulation.content import draw_content
+from simulation.ground_truth import GroundTruth
 from simulation.recording import Clip
-from simulation.tabletop import FIRST_SCENE, Job, TabletopConfig, demonstrate
+from simulation.tabletop import TabletopConfig, generate
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +35,11 @@ def detector(hand_models: Path) -> MediaPipeHands:
 @pytest.fixture(scope="session")
 def tabletop_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """A human picks and places something in the simulation, with the true wrist."""
-    config = TabletopConfig(tmp_path_factory.mktemp("tabletop"), unpaired_human=1, seed=5)
-    job = Job("human", 0)
-    return demonstrate(config, draw_content(config.seed, 0, FIRST_SCENE["human"]), job, "human")[0]
+    root = tmp_path_factory.mktemp("tabletop") / "data"
+    generate(TabletopConfig(root, unpaired_human=1, seed=5))
+    truth = GroundTruth.load(next(root.glob("ground_truth/*_human.npz")))
+    with open_video(next(root.glob("RH20T_*/*_human/*/color.mp4"))) as video:
+        return Clip(np.stack(list(video.iter_frames())), truth.timestamps, [], truth)
 
 
 @pytest.fixture

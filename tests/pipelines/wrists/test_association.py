@@ -59,6 +59,13 @@ def test_a_hand_that_leaves_and_returns_is_the_same() -> None:
     assert sorted(acting) == seen
 
 
+def test_something_hand_like_of_another_size_does_not_continue_the_hand() -> None:
+    a = moving(TIMES)
+    small = Hand(SHAPE * 0.3 + np.array([160, 110]), confidence=0.9, right=0.9)
+    acting = acting_hand([[hand_at(a[t])] if t < 60 else [small] for t in range(90)], TIMES, CONFIG)
+    assert sorted(acting) == list(range(60))
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_jump_that_no_hand_makes_is_rejected(length: int) -> None:
     a = moving(TIMES)

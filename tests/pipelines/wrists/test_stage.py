@@ -86,7 +86,7 @@ def test_a_video_without_hands_has_no_visible_point(
 
 def test_the_key_depends_on_thresholds_and_model() -> None:
     default = WristStage(WristConfig())
-    changed = WristStage(WristConfig.model_validate({"mediapipe": {"min_presence": 0.7}}))
+    changed = WristStage(WristConfig.model_validate({"mediapipe": {"min_presence": 0.9}}))
     assert default.models == ("mediapipe-hands@0.10.21",)
     assert default.key([]) != changed.key([])
     assert default.key([]) == WristStage(WristConfig()).key([])
