@@ -80,15 +80,14 @@ def scale_of(motion: np.ndarray) -> float:
     return float(np.sqrt(abs(np.linalg.det(motion[:2, :2]))))
 
 
-def shows(view: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """(h, w) bool: pixels of `view` that look like `template`.
+def misfit(view: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """(h, w) float32 colour difference between `view` and `template`, in the largest channel, smoothed.
 
     Brightness is compensated locally: an object that turns or comes under a shadow changes it face by face.
     """
     seen, expected = (cv2.blur(cv2.cvtColor(v, cv2.COLOR_RGB2GRAY), GAIN_WINDOW) for v in (view, template))
     gain = np.clip((seen + np.float32(5)) / (expected + np.float32(5)), *GAIN)
-    difference = colour_distance(view.astype(np.float32), template * gain[..., None])
-    return cv2.blur(difference, (3, 3)) < TOLERANCE
+    return cv2.blur(colour_distance(view.astype(np.float32), template * gain[..., None]), (3, 3))
 
 
 def register(
@@ -97,10 +96,13 @@ def register(
     """Similarity (2, 3) that moves `points` (P, 2) of view `source` to view `target`, or None.
 
     Pyramidal Lucas–Kanade on the three colour channels, kept where tracking back returns within
-    `tolerance` canvas pixels, then a RANSAC similarity over what is left.
+    `tolerance` canvas pixels, then a RANSAC similarity over what is left. Brightness is matched beforehand.
     """
     if len(points) < 6:
         return None
+    xs, ys = points.astype(int).T
+    before, after = (cv2.cvtColor(v, cv2.COLOR_RGB2GRAY)[ys, xs] + 5.0 for v in (source, target))
+    target = cv2.convertScaleAbs(target, alpha=float(np.clip(np.median(before / after), *GAIN)))
     start = points.astype(np.float32)[:, None]
     options = {"winSize": (13, 13), "maxLevel": 2, "minEigThreshold": 1e-3, "criteria": (3, 12, 0.03)}
     there, found, _ = cv2.calcOpticalFlowPyrLK(source, target, start, None, **options)  # pyright: ignore
