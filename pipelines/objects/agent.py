@@ -63,7 +63,7 @@ def _fingertips(views: Views, wrists: np.ndarray) -> np.ndarray:
     """
     reach = HAND * max(views.frames.shape[1:3])
     offsets = np.full_like(wrists, np.nan)
-    for sample in np.flatnonzero(np.isfinite(wrists).all(axis=1)):
+    for sample in np.flatnonzero(np.isfinite(wrists).all(axis=1)).tolist():
         arm = _largest_near(views.passed(sample) & ~_shadow(views, sample), wrists[sample])
         if arm is None:
             continue
@@ -103,7 +103,7 @@ def _largest_near(mask: np.ndarray, point: np.ndarray, slack: int = 6) -> np.nda
     near = np.unique(window[window > 0])
     if not len(near):
         return None
-    return labels == near[np.argmax(stats[near, cv2.CC_STAT_AREA])]
+    return labels == max(near.tolist(), key=lambda label: stats[label, cv2.CC_STAT_AREA])
 
 
 def _dwell(points: np.ndarray) -> np.ndarray:

@@ -4,6 +4,9 @@ Every region of the early view is scored by three kinds of evidence: it changed 
 agent's tip was at it when it was first disturbed (`reached`), and the tip dwelt there (`dwelt`). A pressed
 button does not move; then the dwell decides, with a lower score. The winner is cut out by GrabCut and its
 box is given in the first frame that shows it unobstructed.
+
+Without a wrist track there is no telling the object from the arm, which moves as well: on real clips the
+change alone chose the arm in most cases, so nothing is found then.
 """
 
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ from pipelines.objects.scene_change import SHADOW_SPREAD, Views, sample_clip, sc
 
 REACH = {"human": 0.09, "robot": 0.06}
 """Distance from the tip at which evidence falls to 0.6, as a share of the longer side."""
+MIN_SEEN = 3
+"""Sampled frames in which the wrist must be known."""
 WHOLE_AREA = 0.006
 """Share of the picture below which a region is rather a part of an object."""
 
@@ -51,6 +56,8 @@ class MotionGrounder(ObjectGrounder):
             return None
         views = scene_views(*sample_clip(video.frames, len(video), video.width, video.height))
         path = agent_path(views, request.wrist, request.embodiment)
+        if np.isfinite(path.wrists).all(axis=1).sum() < MIN_SEEN:
+            return None
         reach = REACH[request.embodiment]
         changed = change_for_good(views, path)
         scored = [(weigh(proposal, views, path, changed, reach), proposal) for proposal in propose(views)]
@@ -102,8 +109,6 @@ def weigh(proposal: Proposal, views: Views, path: AgentPath, changed: np.ndarray
     appears = float(np.median(views.early_start[mask]))
     shape *= np.exp(-appears / (0.4 * last))
     known = np.flatnonzero(np.isfinite(path.tips).all(axis=1))
-    if not len(known):
-        return Evidence(moved, 0.5, 0.0, shape)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
     begin = known[np.abs(known - appears) <= max(2, np.abs(known - appears).min())]
     if _distance(outside, path.arm(begin)).min() < 0.02 * max(mask.shape):

@@ -74,7 +74,7 @@ class ObjectFollower:
         seen = self.support[near_shown[self.support[:, 1].astype(int), self.support[:, 0].astype(int)]]
         motions = []
         predictions = [self.motion]
-        if np.hypot(*self.velocity) > 1:
+        if np.linalg.norm(self.velocity) > 1:
             predictions.append(_shifted(self.motion, self.velocity))
         for prediction in predictions:
             view = self.canvas.view(frame, prediction)
