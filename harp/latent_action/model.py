@@ -48,10 +48,16 @@ class LatentActionModel(nn.Module):
         self.lang_proj = nn.Linear(language_dim, config.width)
         self.encoder = SpatioTemporalTransformer(vision_dim, config.encoder_blocks, config)
         self.to_codebook = nn.Linear(config.width, config.latent_dim)
+        num_latents = config.num_queries * config.latent_dim
+        norm = nn.BatchNorm1d(num_latents, affine=False) if config.normalize_latents else nn.Identity()
+        self.latent_norm = norm
         self.vq = VectorQuantizer(config.codebook_size, config.latent_dim, config.dead_after)
         self.patch_up = nn.Linear(vision_dim, config.width)
         self.action_up = nn.Linear(config.latent_dim, config.width)
         self.decoder = SpatioTransformer(config.width, vision_dim, config.decoder_blocks, config)
+        if config.residual_decoder:  # begin by copying the condition
+            nn.init.zeros_(self.decoder.out.weight)
+            nn.init.zeros_(self.decoder.out.bias)
         self.keypoint_head = _cue_head(config.width, config.num_keypoints)
         self.effector_head = _cue_head(config.width, 1)
 
@@ -67,7 +73,8 @@ class LatentActionModel(nn.Module):
         x = torch.cat((queries.expand(B, 2, -1, -1).to(z_B2PV.dtype), z_B2PV), dim=2)
         x = self.encoder(x, self.lang_proj(language.tokens), language.mask)
         Q = self.config.num_queries
-        latents = self.to_codebook(x[:, 1, :Q])
+        latents = self.to_codebook(x[:, 1, :Q]).float()
+        latents = self.latent_norm(latents.flatten(1)).view_as(latents)
         quantized = self.vq(latents)
         return LatentActions(
             latents=latents,
@@ -91,7 +98,8 @@ class LatentActionModel(nn.Module):
         patches = self.patch_up(condition_BPV)
         actions = self.action_up(quantized_BQd.to(patches.dtype))
         x = torch.cat((actions, patches), dim=1)
-        return self.decoder(x, self.lang_proj(language.tokens), language.mask)[:, actions.shape[1] :]
+        y = self.decoder(x, self.lang_proj(language.tokens), language.mask)[:, actions.shape[1] :]
+        return condition_BPV + y if self.config.residual_decoder else y
 
 
 def _queries(number: int, dim: int) -> nn.Parameter:

@@ -150,3 +150,23 @@ def test_paper_sizes():
     assert model.to_codebook.weight.shape == (128, 768)
     assert model.vq.codebook.weight.shape == (16, 128)
     assert len(model.encoder.transformer_blocks) == 12
+
+
+def test_normalized_latents_leave_no_offset_between_queries():
+    torch.manual_seed(0)
+    model = LatentActionModel(V, E, CONFIG.model_copy(update={"normalize_latents": True}))
+    z, language = (
+        torch.randn(16, 2, P, V),
+        Language(torch.randn(16, 3, E), torch.ones(16, 3, dtype=torch.bool)),
+    )
+    latents = model.encode(z, language).latents
+    torch.testing.assert_close(latents.mean(0), torch.zeros(4, 4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(latents.std(0, correction=0), torch.ones(4, 4), atol=0.05, rtol=0)
+    alone = model.eval().encode(z[:1], language[:1]).latents
+    torch.testing.assert_close(alone[0], model.encode(z, language).latents[0], atol=1e-5, rtol=1e-4)
+
+
+def test_residual_decoder_begins_by_copying_its_condition():
+    model = LatentActionModel(V, E, CONFIG.model_copy(update={"residual_decoder": True}))
+    z, language = torch.randn(B, P, V), Language(torch.randn(B, 3, E), torch.ones(B, 3, dtype=torch.bool))
+    assert torch.equal(model.decode(z, torch.randn(B, 4, 4), language), z)
