@@ -73,7 +73,7 @@ def _fingertips(views: Views, wrists: np.ndarray) -> np.ndarray:
         hand = pixels[np.hypot(*(pixels - wrists[sample]).T) < reach]
         if border.any() and len(hand):
             away = np.hypot(*(hand - pixels[border].mean(axis=0)).T)
-            offsets[sample] = np.median(hand[away >= np.percentile(away, 97)], axis=0) - wrists[sample]
+            offsets[sample] = np.median(hand[away >= np.percentile(away, 99.5)], axis=0) - wrists[sample]
     known = np.flatnonzero(np.isfinite(offsets).all(axis=1))
     if not len(known):
         return wrists

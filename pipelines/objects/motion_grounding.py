@@ -20,7 +20,7 @@ from pipelines.objects.colour import channel_range, largest_channel
 from pipelines.objects.proposals import Proposal, boundary_ring, compactness, propose
 from pipelines.objects.scene_change import SHADOW_SPREAD, Views, sample_clip, scene_views
 
-REACH = {"human": 0.09, "robot": 0.06}
+REACH = {"human": 0.07, "robot": 0.05}
 """Distance from the tip at which evidence falls to 0.6, as a share of the longer side."""
 MIN_SEEN = 3
 """Sampled frames in which the wrist must be known."""
