@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a compiled module without type stubs.)
 """How clips look: what differs at random per clip, and what differs systematically between the embodiments.
 
 A robot-only adapter can learn away what is systematic (the robot's recordings come from another camera position and
@@ -143,9 +145,9 @@ def _set_objects(model: mujoco.MjModel, look: Appearance, content: Content, rng:
     spare = [c for c in COLOURS if c not in content.colours.values()]
     for name, colour in content.colours.items():
         involved = name == content.object or (content.task == "pick_place" and name == content.target)
-        if not involved and rng.random() < look.recolour:
-            colour = spare.pop(int(rng.integers(len(spare))))
-        rgb = np.clip(np.array(COLOURS[colour]) + rng.normal(0, 0.02, 3), 0, 1)
+        changes = not involved and rng.random() < look.recolour
+        shown = spare.pop(int(rng.integers(len(spare)))) if changes else colour
+        rgb = np.clip(np.array(COLOURS[shown]) + rng.normal(0, 0.02, 3), 0, 1)
         if name == "button":
             _paint(model, "button_cap", rgb)
         else:

@@ -15,6 +15,7 @@ def simulate() -> None:
 
 @app.command()
 def tabletop(
+    *,
     out: Annotated[Path, typer.Option(help="Folder to write; an earlier simulation there is continued.")],
     pairs: Annotated[int, typer.Option(help="Number of human-robot pairs.")] = 0,
     seed: Annotated[

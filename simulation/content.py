@@ -67,9 +67,8 @@ class Content:
     @property
     def instruction(self) -> str:
         """English instruction, true of both clips."""
-        return instruction(
-            self.task, self.object, self.colour, self.target, self.colours[self.target], self.direction
-        )
+        target = (self.target, self.colours[self.target])
+        return instruction(self.task, self.object, self.colour, target, self.direction)
 
     @property
     def task_number(self) -> int:
@@ -77,10 +76,10 @@ class Content:
         return catalogue().index(self.instruction) + 1
 
 
-def instruction(task: str, thing: str, colour: str, target: str, target_colour: str, direction: str) -> str:
-    """The sentence for one content."""
+def instruction(task: str, thing: str, colour: str, target: tuple[str, str], direction: str) -> str:
+    """The sentence for one content; `target` is what it is and its colour."""
     return {
-        "pick_place": f"pick up the {colour} {thing} and place it on the {target_colour} {target}",
+        "pick_place": f"pick up the {colour} {thing} and place it on the {target[1]} {target[0]}",
         "push": f"push the {colour} {thing} {direction}",
         "press": f"press the {colour} button",
         "flip": f"flip the {colour} cup upright",
@@ -99,7 +98,7 @@ def catalogue() -> tuple[str, ...]:
                         for direction in DIRECTIONS:
                             if task != "pick_place" or target_colour != colour:
                                 sentences[
-                                    instruction(task, thing, colour, target, target_colour, direction)
+                                    instruction(task, thing, colour, (target, target_colour), direction)
                                 ] = None
     return tuple(sentences)
 

@@ -1,9 +1,12 @@
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a compiled module without type stubs.)
 """What a human hand and a robot arm have in common: a root body moved through poses, fingers, and a grasp.
 
 A task plan speaks of *stances* (how the tool is turned), *postures* (what the fingers do) and *apertures* (metres
 between the fingers); an embodiment turns them into root poses and finger commands. Grasps are assisted: a weld
 between root and object switches on when the fingers have closed, because friction grasps with a skinned hand are
-not reliable enough for scripted data; pushing, pressing and placing are real contacts.
+not reliable enough for scripted data. Pressing and placing are real contacts of the fingers; pushing is real contact
+too, but of a small unseen flat pad in front of them: round fingers tip, trap or lose one block in five.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +18,9 @@ from simulation.objects import FREE
 from simulation.rotations import quaternion
 
 COMMAND_EVERY = 2  # simulation steps per new command
+EFFECTOR = 2  # collision bit of hands and grippers, see simulation.objects
+PUSH_DIRECTIONS = {"push_away": (1.0, 0.0, 0.0), "push_right": (0.0, 1.0, 0.0), "push_left": (0.0, -1.0, 0.0)}
+PAD_HALF = np.array([0.006, 0.030, 0.011])  # metres: thickness, width, height
 
 
 class Embodiment(ABC):
@@ -31,6 +37,9 @@ class Embodiment(ABC):
         self.data = mujoco.MjData(model)
         self.root = model.body(root).id
         self._target = model.body("mocap").mocapid[0]
+        self._pads = {stance: model.geom(f"pad_{stance}").id for stance in PUSH_DIRECTIONS}
+        touching = np.flatnonzero(model.geom_contype == EFFECTOR)
+        self._fingers = np.setdiff1d(touching, list(self._pads.values()))
 
     @abstractmethod
     def rotation(self, stance: str) -> np.ndarray:
@@ -53,7 +62,10 @@ class Embodiment(ABC):
         """How far the finger tip reaches below the tool point, metres."""
 
     def touch_with(self, stance: str) -> None:
-        """Choose the surfaces that touch objects in a demonstration whose working stance this is."""
+        """Let the pad of a push stance touch objects, or the fingers in any other stance."""
+        self.model.geom_contype[self._fingers] = 0 if stance in self._pads else EFFECTOR
+        for name, pad in self._pads.items():
+            self.model.geom_contype[pad] = EFFECTOR if name == stance else 0
 
     @abstractmethod
     def command(self, position: np.ndarray, R: np.ndarray, fingers: np.ndarray) -> None:
@@ -104,6 +116,23 @@ class Embodiment(ABC):
     def step(self) -> None:
         """Advance the simulation by one time step."""
         mujoco.mj_step(self.model, self.data)
+
+
+def add_pad(root, stance: str, R: np.ndarray, tool: np.ndarray, reach: float) -> None:
+    """Add a push stance's pad to the root body: upright and facing the push when the root has rotation `R`."""
+    along = np.array(PUSH_DIRECTIONS[stance])
+    upright = np.column_stack([along, np.cross([0, 0, 1], along), [0, 0, 1]])
+    pad = root.add_geom(
+        name=f"pad_{stance}",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=PAD_HALF,
+        pos=tool + R.T @ (along * (reach - PAD_HALF[0])),
+        quat=quaternion(R.T @ upright),
+        mass=0.001,
+        group=3,
+    )
+    # Compiled as colliding, or MuJoCo's bounding volumes would leave it out; `touch_with` chooses.
+    pad.contype, pad.conaffinity, pad.condim, pad.friction = EFFECTOR, 0, 4, [1.0, 0.02, 0.001]
 
 
 def add_grasps(spec: mujoco.MjSpec, root: str) -> None:

@@ -18,8 +18,9 @@ FINGERS: dict[str, tuple[str, str, str]] = {
     for i, name in enumerate(("thumb", "index", "middle", "ring", "pinky"), start=1)
 }
 RADII = {"thumb": 0.0095, "index": 0.008, "middle": 0.008, "ring": 0.0078, "pinky": 0.0068}
-JOINTS: tuple[tuple[str, str, int], ...] = (("thumb_twist", "thumb", 0),) + tuple(
-    (f"{finger}_{k}", finger, k) for finger in FINGERS for k in range(3)
+JOINTS: tuple[tuple[str, str, int], ...] = (
+    ("thumb_twist", "thumb", 0),
+    *((f"{finger}_{k}", finger, k) for finger in FINGERS for k in range(3)),
 )
 THUMB_TWIST_AXIS = np.array([1.0, 0.0, 0.0])
 TIP_INSET = 0.004

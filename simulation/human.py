@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a compiled module without type stubs.)
 """The human demonstrator: a skinned right hand and forearm with a sleeve.
 
 The wrist is a free body pulled by a weld towards a target; sixteen servos drive the fingers, whose capsules touch
@@ -10,7 +12,7 @@ from functools import cache
 import mujoco
 import numpy as np
 
-from simulation.embodiment import Embodiment, add_grasps
+from simulation.embodiment import Embodiment, add_grasps, add_pad
 from simulation.hand_postures import BLADE, PINCH_PITCH, POINT, PUSH, pinch, tool_points
 from simulation.hand_shape import FINGERS, JOINTS, RADII, THUMB_TWIST_AXIS, HandShape, load_hands
 from simulation.rotations import about_x, about_y, align, quaternion, unit
@@ -21,13 +23,8 @@ WRIST_BEND = 1.1  # radians, the most that hand and forearm bend against each ot
 SLEEVE_START, SLEEVE_RADIUS = 0.13, 0.050  # metres; from the wrist
 FLESH = 0.010  # metres by which two pads touch an object before the tips inside them are its width apart
 PUSH_HEIGHT = 0.016
-# Stance -> direction of the push and distance from the tool point to the skin that pushes.
-PUSHES = {
-    "push_away": (np.array([1.0, 0, 0]), 0.010),
-    "push_right": (np.array([0, 1.0, 0]), 0.010),
-    "push_left": (np.array([0, -1.0, 0]), 0.014),
-}
-PAD_HALF = np.array([0.006, 0.032, 0.011])
+# Push stance -> posture, and distance from its tool point to the skin that pushes.
+PUSHES = {"push_away": ("push", 0.010), "push_right": ("blade", 0.010), "push_left": ("blade", 0.014)}
 SETTLE_STEPS = 60
 STANCES = {
     "grasp": about_y(PINCH_PITCH),
@@ -70,26 +67,6 @@ def _add_finger(spec: mujoco.MjSpec, wrist, hand: HandShape, finger: str) -> Non
     parent.add_site(name=f"tip_{finger}", pos=chain[3] - chain[2], rgba=[0, 0, 0, 0])
 
 
-def _add_pads(wrist, hand: HandShape) -> None:
-    """Flat, unseen pads where the skin pushes: finger capsules alone tip or lose what they push."""
-    tools = tool_points(hand)
-    for stance, (along, reach) in PUSHES.items():
-        R = STANCES[stance]
-        upright = np.column_stack([along, np.cross([0, 0, 1], along), [0, 0, 1]])
-        centre = R.T @ (along * (reach - PAD_HALF[0])) + tools["push" if stance == "push_away" else "blade"]
-        pad = wrist.add_geom(
-            name=stance,
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=PAD_HALF,
-            pos=centre,
-            quat=quaternion(R.T @ upright),
-            mass=0.001,
-            group=3,
-        )
-        # Compiled as colliding, or MuJoCo's bounding volumes would leave it out; `touch_with` chooses.
-        pad.contype, pad.conaffinity, pad.condim, pad.friction = 2, 0, 4, [1.0, 0.02, 0.001]
-
-
 def _add_skin(spec: mujoco.MjSpec, hand: HandShape) -> None:
     # Bones without a body of their own move with the forearm or with the wrist.
     bodies: dict[str, list[int]] = {}
@@ -129,7 +106,9 @@ def build_human(hand: HandShape) -> mujoco.MjModel:
         _capsule(wrist, np.array([0.012, 0, 0]), hand.chains[finger][0], 0.011)
     for finger in FINGERS:
         _add_finger(spec, wrist, hand, finger)
-    _add_pads(wrist, hand)
+    tools = tool_points(hand)
+    for stance, (posture, reach) in PUSHES.items():
+        add_pad(wrist, stance, STANCES[stance], tools[posture], reach)
     forearm = spec.worldbody.add_body(name="forearm", mocap=True, pos=[0, 0, 0.4])
     along = unit(hand.elbow)
     sleeve = forearm.add_geom(
@@ -163,9 +142,6 @@ class Human(Embodiment):
         self._finger_address = np.array([self.model.joint(name).qposadr[0] for name, _, _ in JOINTS])
         self._sites = [self.model.site(f"tip_{f}").id for f in ("thumb", "index")]
         self._tools = tool_points(self.hand)
-        self._pads = {stance: self.model.geom(stance).id for stance in PUSHES}
-        touching = np.flatnonzero(self.model.geom_contype == 2)
-        self._flesh = np.setdiff1d(touching, list(self._pads.values()))
 
     def rotation(self, stance: str) -> np.ndarray:
         return STANCES[stance]
@@ -182,11 +158,6 @@ class Human(Embodiment):
 
     def tip_below(self, posture: str) -> float:
         return RADII["index"]
-
-    def touch_with(self, stance: str) -> None:
-        self.model.geom_contype[self._flesh] = 0 if stance in self._pads else 2
-        for name, pad in self._pads.items():
-            self.model.geom_contype[pad] = 2 if name == stance else 0
 
     def command(self, position: np.ndarray, R: np.ndarray, fingers: np.ndarray) -> None:
         data = self.data

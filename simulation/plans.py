@@ -53,6 +53,11 @@ class Waypoint:
     event: str = ""
 
 
+def shift(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> np.ndarray:
+    """A displacement in the world, metres."""
+    return np.array([x, y, z])
+
+
 def _pick_place(content: Content, body: Embodiment) -> list[Waypoint]:
     thing, target = content.object, content.target
     turn = about_z(content.yaws[thing]) @ body.rotation("grasp")
@@ -61,7 +66,7 @@ def _pick_place(content: Content, body: Embodiment) -> list[Waypoint]:
     grip = np.array([x, y, REST_HEIGHT[thing] + 0.004])
     surface = 2 * PLATE_HALF if target == "plate" else MAT_THICKNESS
     drop = np.array([*content.positions[target], surface + REST_HEIGHT[thing] + 0.007])
-    up = np.array([0, 0, CLEARANCE])
+    up = shift(z=CLEARANCE)
     leave = np.array([drop[0] - 0.06, drop[1], 0.22])
     return [
         Waypoint("reach", grip + up, turn, "pinch", OPEN, 1.0),
@@ -70,7 +75,7 @@ def _pick_place(content: Content, body: Embodiment) -> list[Waypoint]:
         Waypoint("lift", grip + up, turn, "pinch", width, 0.7),
         Waypoint("carry", drop + up * 0.8, turn, "pinch", width, 1.0),
         Waypoint("lower", drop, turn, "pinch", width, 0.7, "release"),
-        Waypoint("release", drop + [0, 0, 0.002], turn, "pinch", OPEN, 0.4),
+        Waypoint("release", drop + shift(z=0.002), turn, "pinch", OPEN, 0.4),
         Waypoint("retreat", leave, turn, "pinch", OPEN, 0.8),
     ]
 
@@ -87,11 +92,11 @@ def _push(content: Content, body: Embodiment) -> list[Waypoint]:
     end = start + along * (PUSH_LENGTH + OVERTRAVEL - stand_off)
     back = end - along * 0.03
     return [
-        Waypoint("reach", behind + [0, 0, CLEARANCE], R, posture, 0.0, 1.0),
+        Waypoint("reach", behind + shift(z=CLEARANCE), R, posture, 0.0, 1.0),
         Waypoint("descend", behind, R, posture, 0.0, 0.9),
         Waypoint("push", end, R, posture, 0.0, 2.0),
         Waypoint("withdraw", back, R, posture, 0.0, 0.5),
-        Waypoint("retreat", back + [-0.05, 0, 0.19], R, posture, 0.0, 0.9),
+        Waypoint("retreat", back + shift(x=-0.05, z=0.19), R, posture, 0.0, 0.9),
     ]
 
 
@@ -99,12 +104,12 @@ def _press(content: Content, body: Embodiment) -> list[Waypoint]:
     R = body.rotation("press")
     top = np.array([*content.positions["button"], CAP_REST + CAP_HALF + body.tip_below("point")])
     return [
-        Waypoint("reach", top + [0, 0, CLEARANCE], R, "point", 0.0, 1.1),
-        Waypoint("descend", top + [0, 0, 0.015], R, "point", 0.0, 0.9),
-        Waypoint("press", top - [0, 0, CAP_TRAVEL], R, "point", 0.0, 0.8),
-        Waypoint("hold", top - [0, 0, CAP_TRAVEL], R, "point", 0.0, 0.6),
-        Waypoint("release", top + [0, 0, 0.03], R, "point", 0.0, 0.6),
-        Waypoint("retreat", top + [-0.05, 0, CLEARANCE], R, "point", 0.0, 0.9),
+        Waypoint("reach", top + shift(z=CLEARANCE), R, "point", 0.0, 1.1),
+        Waypoint("descend", top + shift(z=0.015), R, "point", 0.0, 0.9),
+        Waypoint("press", top - shift(z=CAP_TRAVEL), R, "point", 0.0, 0.8),
+        Waypoint("hold", top - shift(z=CAP_TRAVEL), R, "point", 0.0, 0.6),
+        Waypoint("release", top + shift(z=0.03), R, "point", 0.0, 0.6),
+        Waypoint("retreat", top + shift(x=-0.05, z=CLEARANCE), R, "point", 0.0, 0.9),
     ]
 
 
@@ -115,7 +120,7 @@ def _flip(content: Content, body: Embodiment) -> list[Waypoint]:
     grip = np.array([x, y + CUP_GRASP, REST_HEIGHT["cup"] * 0.75 + 0.006])
     stand = np.array([x, y, CUP_HALF + CUP_GRASP + 0.004])
     width = GRASP_WIDTH["cup"]
-    up = np.array([0, 0, CLEARANCE])
+    up = shift(z=CLEARANCE)
     return [
         Waypoint("reach", grip + up, lying, "pinch", OPEN, 1.0),
         Waypoint("descend", grip, lying, "pinch", OPEN, 0.8),
@@ -125,8 +130,8 @@ def _flip(content: Content, body: Embodiment) -> list[Waypoint]:
         Waypoint("lower", stand, turned, "pinch", width, 0.7, "release"),
         Waypoint("release", stand, turned, "pinch", WIDE, 0.5),
         # Thumb and index stand on either side of the cup along x: only the way out of the palm is free.
-        Waypoint("withdraw", stand + [0, -0.09, 0.0], turned, "pinch", WIDE, 0.5),
-        Waypoint("retreat", stand + [-0.04, -0.10, 0.12], turned, "pinch", WIDE, 0.6),
+        Waypoint("withdraw", stand + shift(y=-0.09), turned, "pinch", WIDE, 0.5),
+        Waypoint("retreat", stand + shift(x=-0.04, y=-0.10, z=0.12), turned, "pinch", WIDE, 0.6),
     ]
 
 

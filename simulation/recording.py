@@ -33,7 +33,7 @@ class Clip:
 
 
 def record(
-    body: Embodiment, content: Content, rollout: Rollout, renderer: Renderer, tone: Tone, size: int
+    body: Embodiment, content: Content, rollout: Rollout, *, renderer: Renderer, tone: Tone, size: int
 ) -> Clip:
     """Render every moment of `rollout` with the look the model has now.
 

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a compiled module without type stubs.)
 """The robot demonstrator: joint servos that follow inverse kinematics, and a gripper."""
 
 from functools import cache
@@ -6,11 +8,13 @@ import mujoco
 import numpy as np
 
 from data_schemas.errors import UserError
-from simulation.embodiment import Embodiment, add_grasps
+from simulation.embodiment import Embodiment, add_grasps, add_pad
 from simulation.kinematics import ArmKinematics
-from simulation.robot_assets import ROBOTS, RobotAssets
+from simulation.robosuite_assets import panda, xarm7_inspire
+from simulation.robot_assets import RobotAssets, xarm7_gripper
 from simulation.scene import build_scene
 
+ROBOTS = {"xarm7_gripper": xarm7_gripper, "xarm7_inspire": xarm7_inspire, "panda": panda}
 PREFIX = "robot_"
 ARM_KP, ARM_KV = 3000.0, 200.0
 SOLVE_EVERY = 4  # commands per solution of the inverse kinematics
@@ -36,6 +40,8 @@ def build_robot(assets: RobotAssets) -> mujoco.MjModel:
     for joint in assets.fingers:
         servo = spec.add_actuator(name=joint, target=PREFIX + joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         servo.set_to_position(kp=assets.finger_gain, kv=assets.finger_gain / 20)
+    for stance, reach in assets.reach.items():
+        add_pad(spec.body(PREFIX + assets.flange), stance, assets.down, assets.tool, reach)
     add_grasps(spec, PREFIX + assets.flange)
     return spec.compile()
 

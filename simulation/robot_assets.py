@@ -1,13 +1,12 @@
-"""Where the robots' models come from, and how each becomes a specification that can be attached to the scene.
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a compiled module without type stubs.)
+"""What a robot's model is made of, and the default robot: an xArm7 with its parallel gripper.
 
-`xarm7_gripper` is read from the 2 MB gym-xarm distribution (Apache-2.0); `xarm7_inspire` and `panda` from
-robosuite's (MIT, 157 MB, hence not a default dependency). Neither package is imported, so neither drags in its own
-MuJoCo version; motors, cameras, sensors and collision shapes of the arm are dropped.
+Its meshes and joints are read from the installed 2 MB gym-xarm distribution (Apache-2.0), which is not imported, so
+that it does not drag in its own MuJoCo version; its materials, sites and the arm's collision shapes are dropped.
 """
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree import ElementTree
 
 import mujoco
@@ -17,7 +16,6 @@ from simulation.meshes import FACES, decimated, installed_folder
 from simulation.rotations import about_x, about_z
 
 GYM_XARM = ("gym-xarm", "0.1.1", "gym_xarm/tasks/assets")
-ROBOSUITE = ("robosuite", "1.5.2", "robosuite/models/assets")
 POINTING_DOWN = about_x(np.pi)
 ARM_DAMPING, ARM_ARMATURE = 5.0, 0.1
 WHITE, SILVER, BLACK = (0.93, 0.93, 0.94, 1), (0.72, 0.72, 0.74, 1), (0.09, 0.09, 0.1, 1)
@@ -38,9 +36,9 @@ class RobotAssets:
         tool: point between the finger tips in the flange frame, metres.
         fingers: servo joint -> positions at `apertures`; every servo follows the one aperture.
         apertures: openings in metres, increasing.
-        reach: stance -> distance from the tool point to the pushing surface, metres.
+        reach: push stance -> distance from the tool point to the surface that pushes, metres.
         finger_gain: position gain of the finger servos, Nm/rad or N/m.
-        closed_tip: how far the closed finger tips reach beyond the tool point, metres.
+        closed_tip: how far the closed finger tips reach below the tool point, metres.
     """
 
     spec: mujoco.MjSpec
@@ -57,15 +55,18 @@ class RobotAssets:
     closed_tip: float
 
 
-def _visual(geom) -> None:
+def look_only(geom) -> None:
+    """Let a geom be seen and touch nothing."""
     geom.contype, geom.conaffinity = 0, 0
 
 
-def _touching(geom) -> None:
+def touch(geom) -> None:
+    """Let a geom touch objects and nothing else."""
     geom.contype, geom.conaffinity, geom.condim, geom.friction = 2, 0, 4, [1.5, 0.05, 0.001]
 
 
-def _arm_joint(joint) -> None:
+def damp(joint) -> None:
+    """Give an arm joint the damping that the position servos need."""
     joint.damping, joint.armature, joint.frictionloss = ARM_DAMPING, ARM_ARMATURE, 0
 
 
@@ -95,7 +96,7 @@ def xarm7_gripper() -> RobotAssets:
     arm = tuple(f"joint{i}" for i in range(1, 8))
     for joint in spec.joints:
         if joint.name in arm:
-            _arm_joint(joint)
+            damp(joint)
         else:
             joint.damping, joint.armature = 0.2, 0.002
     for b in spec.bodies:
@@ -104,7 +105,7 @@ def xarm7_gripper() -> RobotAssets:
         black = "finger" in geom.meshname or "knuckle" in geom.meshname
         geom.rgba = BLACK if black else SILVER if geom.meshname in ("link7", "base_link") else WHITE
         geom.material = "shell"
-        _touching(geom) if "finger" in geom.meshname else _visual(geom)
+        touch(geom) if "finger" in geom.meshname else look_only(geom)
     drive = np.linspace(0.85, 0.0, 18)
     # The finger pads stand 26.8 mm from the middle at drive .85, where they meet.
     half = 0.035 + 0.035465 * np.cos(drive) - 0.042039 * np.sin(drive)
@@ -120,26 +121,7 @@ def xarm7_gripper() -> RobotAssets:
         tool=np.array([0, 0, 0.165]),
         fingers=dict.fromkeys(servos, drive),
         apertures=2 * (half - half[0]),
-        reach={"push_away": 0.026, "push_right": 0.016, "push_left": 0.016},
+        reach={"push_away": 0.016, "push_right": 0.016, "push_left": 0.016},
         finger_gain=40.0,
         closed_tip=0.0095,
     )
-
-
-def _robosuite_spec(file: Path) -> mujoco.MjSpec:
-    text = file.read_text()
-    text = text.replace('<default class="xarm7_hand" group="1">', '<default class="xarm7_hand">')
-    text = text.replace('meshdir="./"', "")
-
-    def local(match: re.Match) -> str:
-        path = file.parent / match.group(1)
-        return f'file="{decimated(path) if path.suffix.lower() in (".stl", ".obj") else path}"'
-
-    spec = mujoco.MjSpec.from_string(re.sub(r'file="([^"/][^"]*)"', local, text))
-    for items in (spec.keys, spec.sensors, spec.actuators, spec.cameras, spec.lights):
-        for item in list(items):
-            spec.delete(item)
-    return spec
-
-
-ROBOTS = {"xarm7_gripper": xarm7_gripper}

@@ -26,8 +26,7 @@ from simulation.human import human
 from simulation.recording import Clip, record
 from simulation.rendering import Renderer
 from simulation.rh20t_writer import scene_name, write_descriptions, write_scene
-from simulation.robot import robot
-from simulation.robot_assets import ROBOTS
+from simulation.robot import ROBOTS, robot
 from simulation.rollout import Rollout, reset, roll_out
 
 logger = logging.getLogger(__name__)
@@ -226,7 +225,7 @@ def film(config: TabletopConfig, job: Job, content: Content, embodiment: str, ro
         dress(body, subject // len(load_hands()), rng)
     # The rollout moved static bodies of a model that other demonstrations share.
     reset(body, content)
-    return record(body, content, rollout, renderer(name, config.size), tone, config.size)
+    return record(body, content, rollout, renderer=renderer(name, config.size), tone=tone, size=config.size)
 
 
 def make(config: TabletopConfig, job: Job) -> dict:
