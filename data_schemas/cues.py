@@ -4,12 +4,12 @@ A cue that was not seen is masked, never invented: its `visible` is False and it
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from data_schemas.row import Row, array
+from data_schemas.row import Array, Row
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +21,11 @@ class WristTrack(Row):
     demonstration_id: str
     source: str
     """Where it came from: `model@revision`, `projection` or `dataset`."""
-    points: np.ndarray = array(pa.float32(), 2)
+    points: Annotated[np.ndarray, Array(pa.float32(), 2)]
     """(T, 2); NaN where nothing was found."""
-    visibility: np.ndarray = array(pa.float32())
+    visibility: Annotated[np.ndarray, Array(pa.float32())]
     """(T,) probability that the point is seen where it is said to be."""
-    visible: np.ndarray = array(pa.bool_())
+    visible: Annotated[np.ndarray, Array(pa.bool_())]
     """(T,)."""
     flags: list[str]
     """(T,) why a frame is as it is: `found`, `not_found`, `out_of_frame`, `behind_camera`, `no_pose`,
@@ -45,13 +45,13 @@ class ObjectTrack(Row):
     """Who found the object: `dataset`, or the grounding method's `model@revision`."""
     phrase: str
     """The object in words; empty where no one said."""
-    box: np.ndarray = array(pa.float32())
+    box: Annotated[np.ndarray, Array(pa.float32())]
     """(4,) x0 y0 x1 y1 in frame `box_frame`."""
     box_frame: int
     num_keypoints: int
-    points: np.ndarray = array(pa.float32(), "num_keypoints", 2)
+    points: Annotated[np.ndarray, Array(pa.float32(), "num_keypoints", 2)]
     """(T, N_K, 2); best estimate also where hidden (NaN where there is none)."""
-    visibility: np.ndarray = array(pa.float32(), "num_keypoints")
+    visibility: Annotated[np.ndarray, Array(pa.float32(), "num_keypoints")]
     """(T, N_K) probability."""
-    visible: np.ndarray = array(pa.bool_(), "num_keypoints")
+    visible: Annotated[np.ndarray, Array(pa.bool_(), "num_keypoints")]
     """(T, N_K)."""

@@ -1,12 +1,12 @@
 """Demonstrations: one video of one embodiment by one camera, with what the data set says about it."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from data_schemas.row import Row, array
+from data_schemas.row import Array, Row
 
 Embodiment = Literal["human", "robot"]
 
@@ -47,24 +47,24 @@ class Demonstration(Row):
     num_frames: int
     fps: float
     """1 / median frame interval by `timestamps`."""
-    timestamps: np.ndarray = array(pa.float64())
+    timestamps: Annotated[np.ndarray, Array(pa.float64())]
     """(T,) seconds; strictly increasing; the recorder's clock where there is one, else the container's."""
-    pts: np.ndarray = array(pa.int64())
+    pts: Annotated[np.ndarray, Array(pa.int64())]
     """(T,) presentation time stamps of the video stream in display order: the index for exact seeks."""
-    keyframes: np.ndarray = array(pa.int64())
+    keyframes: Annotated[np.ndarray, Array(pa.int64())]
     """(G,) display indices of the key frames."""
 
-    intrinsics: np.ndarray = array(pa.float64())
+    intrinsics: Annotated[np.ndarray, Array(pa.float64())]
     """(9,) row-major K for this video's resolution, or (0,) where unknown."""
-    effector_times: np.ndarray = array(pa.float64())
+    effector_times: Annotated[np.ndarray, Array(pa.float64())]
     """(M,) seconds on the clock of `timestamps`; (0,) where the robot's pose is unknown."""
-    effector_poses: np.ndarray = array(pa.float64(), 7)
+    effector_poses: Annotated[np.ndarray, Array(pa.float64(), 7)]
     """(M, 7) end-effector pose in the camera frame: x y z metres, quaternion wxyz."""
-    gripper_times: np.ndarray = array(pa.float64())
+    gripper_times: Annotated[np.ndarray, Array(pa.float64())]
     """(G,) seconds; (0,) where unknown."""
-    gripper_widths: np.ndarray = array(pa.float64())
+    gripper_widths: Annotated[np.ndarray, Array(pa.float64())]
     """(G,) opening in metres."""
-    object_box: np.ndarray = array(pa.float32())
+    object_box: Annotated[np.ndarray, Array(pa.float32())]
     """(4,) x0 y0 x1 y1 of the manipulated object in frame `object_box_frame`, or (0,) where the data set has none."""
     object_box_frame: int
 

@@ -1,12 +1,12 @@
 """Pairs: temporal alignment of a human and a robot demonstration, and the verdict on what may be published."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from data_schemas.row import Row, array
+from data_schemas.row import Array, Row
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,9 +20,9 @@ class Alignment(Row):
     robot_id: str
     cue: str
     """What was aligned: `wrist`, `object` or `features`."""
-    human_index: np.ndarray = array(pa.int64())
+    human_index: Annotated[np.ndarray, Array(pa.int64())]
     """(T_robot,) non-decreasing human frame per robot frame."""
-    path: np.ndarray = array(pa.int64(), 2)
+    path: Annotated[np.ndarray, Array(pa.int64(), 2)]
     """(P, 2) DTW path as (robot frame, human frame)."""
     cost: float
     """Mean distance along the path, in units of the normalized tracks (1 = the track's own spread)."""

@@ -6,7 +6,7 @@ fields of the same row.
 """
 
 import types
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
@@ -21,9 +21,19 @@ _SCALARS: dict[type, pa.DataType] = {
 }
 
 
-def array(dtype: pa.DataType, *trailing: int | str) -> Any:
-    """Declare an array field of shape (free, *trailing) and element type `dtype`."""
-    return field(metadata={"dtype": dtype, "trailing": trailing})
+class Array:
+    """Declares an array of shape (free, *trailing): `points: Annotated[np.ndarray, Array(pa.float32(), 2)]`."""
+
+    def __init__(self, dtype: pa.DataType, *trailing: int | str) -> None:
+        self.dtype = dtype
+        self.trailing = trailing
+
+    def restore(self, flat: Any, values: dict[str, Any]) -> np.ndarray:
+        """The array of a stored list, given the row's other values."""
+        shape = [values[n] if isinstance(n, str) else n for n in self.trailing]
+        stored = np.asarray(flat, dtype=self.dtype.to_pandas_dtype())
+        size = int(np.prod(shape))
+        return stored.reshape(stored.size // size if size else 0, *shape)
 
 
 @dataclass(frozen=True)
@@ -47,14 +57,14 @@ class Row:
     def from_record(cls, record: dict[str, Any]) -> Self:
         """Inverse of `to_record`; columns that the row does not declare (such as `stage_key`) are ignored."""
         values: dict[str, Any] = {item.name: record[item.name] for item in fields(cls)}
-        for item in fields(cls):
-            if "dtype" in item.metadata:
-                shape = [values[n] if isinstance(n, str) else n for n in item.metadata["trailing"]]
-                dtype = item.metadata["dtype"].to_pandas_dtype()
-                flat = np.asarray(values[item.name], dtype=dtype)
-                rows = flat.size // int(np.prod(shape)) if np.prod(shape) else 0
-                values[item.name] = flat.reshape(rows, *shape)
+        for name, array in cls.arrays().items():
+            values[name] = array.restore(values[name], values)
         return cls(**values)
+
+    @classmethod
+    def arrays(cls) -> dict[str, Array]:
+        """The row's array fields."""
+        return _arrays(cls)
 
     @classmethod
     def schema(cls) -> pa.Schema:
@@ -63,15 +73,28 @@ class Row:
 
 
 @cache
+def _arrays(cls: type[Row]) -> dict[str, Array]:
+    hints = get_type_hints(cls, include_extras=True)
+    found = {}
+    for item in fields(cls):
+        for extra in getattr(hints[item.name], "__metadata__", ()):
+            if isinstance(extra, Array):
+                found[item.name] = extra
+    return found
+
+
+@cache
 def _schema(cls: type[Row]) -> pa.Schema:
     hints = get_type_hints(cls)
-    columns = []
-    for item in fields(cls):
-        if "dtype" in item.metadata:
-            columns.append(pa.field(item.name, pa.list_(item.metadata["dtype"])))
-        else:
-            columns.append(_scalar_column(item.name, hints[item.name]))
-    return pa.schema(columns)
+    arrays = cls.arrays()
+    return pa.schema(
+        [
+            pa.field(item.name, pa.list_(arrays[item.name].dtype))
+            if item.name in arrays
+            else _scalar_column(item.name, hints[item.name])
+            for item in fields(cls)
+        ]
+    )
 
 
 def _scalar_column(name: str, hint: Any) -> pa.Field:

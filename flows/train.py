@@ -5,11 +5,12 @@ from pathlib import Path
 import flows.settings  # noqa: F401  (before prefect)
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from rich.console import Console
 
 from harp.data.version import version_folder
 from harp.evaluation.representation import evaluate_representation
-from harp.progress import ProgressBars
 from harp.recipes import load_stage1_recipe
+from harp.training.progress import bars
 from harp.training.stage1 import train_stage1
 
 
@@ -27,14 +28,8 @@ def train(
         overrides: `key.path=value` changes to the recipe.
     """
     config, folder = load_stage1_recipe(recipe, overrides or []), version_folder(Path(lake), version)
-    with ProgressBars() as bars:
-        train_stage1(
-            config,
-            folder,
-            Path(out),
-            observe=lambda done, total, metrics: bars("stage 1", done, total, f"loss {metrics['loss']:.3f}"),
-            observe_features=lambda done, total: bars("frozen features", done, total),
-        )
+    with bars(Console(stderr=True)) as observers:
+        train_stage1(config, folder, Path(out), observers=observers)
 
 
 @flow(name="evaluate", validate_parameters=True)

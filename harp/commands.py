@@ -47,20 +47,14 @@ def train_stage1(
       harp train stage1 --version latest --lake lake --out runs/stage1 --set training.steps=500
     """
     from harp.data.version import version_folder
-    from harp.progress import ProgressBars
     from harp.recipes import load_stage1_recipe
+    from harp.training.progress import bars
     from harp.training.stage1 import train_stage1 as run
 
     config, folder = load_stage1_recipe(recipe, set_ or []), version_folder(lake, version)
-    with ProgressBars() as bars:
-        result = run(
-            config,
-            folder,
-            out,
-            observe=lambda done, total, metrics: bars("stage 1", done, total, f"loss {metrics['loss']:.3f}"),
-            observe_features=lambda done, total: bars("frozen features", done, total),
-        )
-    if result.reused:
+    with bars(Console(stderr=True)) as observers:
+        result = run(config, folder, out, observers=observers)
+    if result.already_finished:
         console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")
     else:
         console.print(f"Trained {result.steps} steps. Next: harp evaluate representation --run {out}")

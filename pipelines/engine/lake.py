@@ -6,7 +6,6 @@ else the table holds. The price is that every commit adds a file per key; `runne
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,7 +71,7 @@ class Lake:
         """Rows by item id, in the order of the ids; of all items under the key, or of those given."""
         condition = None if item_ids is None else pc.field("item_id").isin(list(item_ids))
         table = self.table(row_class, stage_key, condition=condition)
-        arrays = {item.name for item in fields(row_class) if "dtype" in item.metadata}
+        arrays = row_class.arrays()
         rows = {record["item_id"]: row_class.from_record(record) for record in _records(table, arrays)}
         return dict(sorted(rows.items()))
 

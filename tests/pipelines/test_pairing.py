@@ -9,7 +9,8 @@ from pipelines.pairing import pair_up
 def demonstration(name: str, embodiment: str, pair_key: str | None) -> Demonstration:
     values = {}
     for field in dataclasses.fields(Demonstration):
-        values[field.name] = np.zeros((0, 7) if field.name == "effector_poses" else 0) if "dtype" in field.metadata else ""
+        empty = np.zeros((0, 7) if field.name == "effector_poses" else 0)
+        values[field.name] = empty if field.name in Demonstration.arrays() else ""
     values |= {"demonstration_id": name, "embodiment": embodiment, "pair_key": pair_key}
     return Demonstration(**values)
 
@@ -28,7 +29,11 @@ def test_pairs_halves_and_singles_are_told_apart():
 
 
 def test_every_demonstration_is_in_exactly_one_place_whatever_the_order():
-    clips = [demonstration(f"{e}{i}", e, f"k{i % 3}" if i % 2 else None) for i in range(9) for e in ("human", "robot")]
+    clips = [
+        demonstration(f"{e}{i}", e, f"k{i % 3}" if i % 2 else None)
+        for i in range(9)
+        for e in ("human", "robot")
+    ]
     first, second = pair_up(clips), pair_up(clips[::-1])
     for pairing in (first, second):
         halves = [d.demonstration_id for p in pairing.pairs for d in (p.human, p.robot)]

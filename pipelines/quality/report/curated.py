@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
@@ -25,7 +26,13 @@ class Curated:
     verdicts: list[Verdict]
     """Rejected ones first."""
     models: list[str]
-    cost_limit: float | None
+    limits: dict[str, Any]
+    """Configuration of the verdicts."""
+
+    def cue(self, pair_id: str) -> str | None:
+        """What a pair was aligned on."""
+        alignment = self.alignments.get(pair_id)
+        return alignment.cue if alignment else None
 
     def subject(self, subject_id: str) -> Demonstration:
         """The demonstration that stands for a verdict's subject: a pair's robot half, or the single clip."""
@@ -65,5 +72,5 @@ def load_curated(lake: Lake, run: RunRecord) -> Curated:
         alignments=alignments,
         verdicts=sorted(shown, key=lambda v: (v.accepted, v.kind, v.subject_id)),
         models=sorted(sources),
-        cost_limit=run.recipe.get("verdict", {}).get("max_alignment_cost"),
+        limits=run.recipe.get("verdict", {}),
     )

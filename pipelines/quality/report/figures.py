@@ -38,8 +38,10 @@ def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> 
     return _svg(figure)
 
 
-def cost_histogram(accepted: Sequence[float], rejected: Sequence[float], limit: float | None) -> str:
-    """Alignment cost of the pairs, with the verdict's limit."""
+def cost_histogram(
+    title: str, accepted: Sequence[float], rejected: Sequence[float], limit: float | None
+) -> str:
+    """Alignment cost of the pairs, with the verdict's limit. Costs of tracks and of features do not compare."""
     use_report_style()
     figure = Figure(figsize=(3.8, 2.3))
     axes = figure.subplots()
@@ -54,9 +56,16 @@ def cost_histogram(accepted: Sequence[float], rejected: Sequence[float], limit: 
     )
     if limit is not None:
         axes.axvline(limit, color=INK, lw=1, ls=(0, (3, 3)))
-        axes.text(limit, axes.get_ylim()[1], " limit", va="top", ha="left", fontsize=8.5)
-    axes.set(title="Alignment cost", xlabel="mean distance along the path", ylabel="pairs")
-    axes.legend(loc="upper right")
+        axes.annotate(
+            "limit",
+            (limit, 0.5),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+        )
+    axes.set(title=title, xlabel="mean distance along the path", ylabel="pairs")
+    axes.margins(y=0.35)
+    axes.legend(loc="upper right", ncols=2)
     return _svg(figure)
 
 

@@ -170,10 +170,18 @@ def _verdict_row(curated: Curated, verdict: Verdict) -> dict[str, Any]:
 
 
 def _histograms(curated: Curated) -> list[str]:
-    by_verdict: dict[bool, list[float]] = {True: [], False: []}
-    for verdict in curated.verdicts:
-        if verdict.subject_id in curated.alignments:
-            by_verdict[verdict.accepted].append(curated.alignments[verdict.subject_id].cost)
+    costs = []
+    for title, cues, limit in (
+        ("Alignment cost, tracks", ("wrist", "object"), "max_alignment_cost"),
+        ("Alignment cost, image features", ("features",), "max_feature_cost"),
+    ):
+        aligned = [v for v in curated.verdicts if v.kind == "pair" and curated.cue(v.subject_id) in cues]
+        if aligned:
+            accepted, rejected = (
+                [curated.alignments[v.subject_id].cost for v in aligned if v.accepted is wanted]
+                for wanted in (True, False)
+            )
+            costs.append(figures.cost_histogram(title, accepted, rejected, curated.limits.get(limit)))
     wrists: dict[str, list[float]] = {"human": [], "robot": []}
     objects: dict[str, list[float]] = {"human": [], "robot": []}
     for clip in curated.annotated.values():
@@ -183,7 +191,7 @@ def _histograms(curated: Curated) -> list[str]:
         if clip.objects is not None:
             objects[embodiment].append(float(clip.objects.visible.mean()))
     return [
-        figures.cost_histogram(by_verdict[True], by_verdict[False], curated.cost_limit),
+        *costs,
         figures.share_histogram("Wrist or end effector visible", wrists),
         figures.share_histogram("Object keypoints visible", objects),
     ]
