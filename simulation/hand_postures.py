@@ -8,6 +8,7 @@ level) that takes about 2 s a hand, so the solved tables are kept in `assets/pos
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -63,7 +64,7 @@ def solve_pinch(hand: HandShape, aperture: float) -> np.ndarray:
     """Joint vector whose thumb and index tips are `aperture` metres apart along `PINCH_AXIS`."""
 
     def spread(x: np.ndarray) -> np.ndarray:
-        by_joint = dict(zip(FREE, x, strict=True))
+        by_joint: dict[str, float] = dict(zip(FREE, x, strict=True))
         for finger, factor in CURL.items():
             extra = 0.0 if finger == "middle" else 0.05
             by_joint |= {f"{finger}_{k}": by_joint[f"index_{k}"] * factor + extra for k in range(3)}
@@ -104,11 +105,14 @@ def tool_points(hand: HandShape) -> dict[str, np.ndarray]:
     }
 
 
+def main() -> None:
+    """Solve every pinch of every hand and write the table."""
+    tables: dict[str, Any] = {
+        name: np.array([solve_pinch(hand, a) for a in APERTURES], np.float32)
+        for name, hand in load_hands().items()
+    }
+    np.savez_compressed(Path(__file__).parent / "assets" / "postures.npz", **tables)
+
+
 if __name__ == "__main__":
-    np.savez_compressed(
-        Path(__file__).parent / "assets" / "postures.npz",
-        **{
-            name: np.array([solve_pinch(hand, a) for a in APERTURES], np.float32)
-            for name, hand in load_hands().items()
-        },
-    )
+    main()

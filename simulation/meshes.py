@@ -56,13 +56,12 @@ def decimated(path: Path, faces: int = FACES) -> Path:
     ).hexdigest()[:16]
     target = cache_dir() / "meshes" / f"{path.stem}_{key}.stl"
     if not target.exists():
-        mesh = trimesh.load(path, force="mesh")
+        mesh = trimesh.load_mesh(path)
         mesh.merge_vertices(merge_tex=True, merge_norm=True)
-        points, triangles = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces)
+        points, triangles = np.asarray(mesh.vertices), np.asarray(mesh.faces)
         if len(triangles) > faces:
-            points, triangles = fast_simplification.simplify(
-                points, triangles, target_count=faces, agg=AGGRESSION
-            )
+            simple = fast_simplification.simplify(points, triangles, target_count=faces, agg=AGGRESSION)
+            points, triangles = simple[0], simple[1]
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.{os.getpid()}.part")
         trimesh.Trimesh(points, triangles, process=False).export(part, file_type="stl")

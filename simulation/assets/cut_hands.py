@@ -10,7 +10,7 @@ of the hand, metres.
 
 import sys
 
-import anny
+import anny  # pyright: ignore[reportMissingImports]
 import numpy as np
 import torch
 
