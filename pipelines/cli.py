@@ -41,11 +41,11 @@ def curate(
 
       harp curate rh20t --root /data/RH20T --limit 20 --set alignment.window=0.3
     """
+    from harp.progress import ProgressBars
     from pipelines.curate import Curation
     from pipelines.curate import curate as run
     from pipelines.engine.executors import make_executor
     from pipelines.engine.lake import Lake
-    from harp.progress import ProgressBars
     from pipelines.recipe import load_curate_recipe
 
     loaded = load_curate_recipe(recipe, set_ or [])

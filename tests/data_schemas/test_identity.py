@@ -25,4 +25,6 @@ def test_a_stage_key_changes_with_everything_that_changes_a_row():
 
 
 def test_order_of_configuration_keys_and_upstream_keys_does_not_matter():
-    assert stage_key("s", 1, {"a": 1, "b": 2}, [], ["x", "y"]) == stage_key("s", 1, {"b": 2, "a": 1}, [], ["y", "x"])
+    assert stage_key("s", 1, {"a": 1, "b": 2}, [], ["x", "y"]) == stage_key(
+        "s", 1, {"b": 2, "a": 1}, [], ["y", "x"]
+    )

@@ -4,13 +4,13 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from data_schemas.errors import BadInput, UserError
-from data_schemas.row import Row, array
+from data_schemas.row import Array, Row
 from pipelines.engine.stage import Done, Filtered, Item, Outcome, Stage, StageConfig
 
 
@@ -25,7 +25,7 @@ class Power(Row):
     note: str | None
     tags: list[str]
     numbers: list[float]
-    lower: np.ndarray = array(pa.float32(), 2)
+    lower: Annotated[np.ndarray, Array(pa.float32(), 2)]
 
 
 class PowerConfig(StageConfig):
