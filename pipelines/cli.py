@@ -73,7 +73,8 @@ def status(
         title=f"{run.dataset}: latest run {run.started_at[:19]}, version {run.version_id or 'not published'}"
     )
     for column in ("stage", "items", "with a result", "filtered", "failed", "new in this run", "seconds"):
-        table.add_column(column, justify="left" if column in ("stage", "filtered", "failed") else "right")
+        named = column in ("stage", "filtered", "failed")
+        table.add_column(column, justify="left" if named else "right", no_wrap=column == "stage")
     for stage in run.stages:
         table.add_row(
             stage.name.replace("_", " "),
@@ -100,16 +101,15 @@ def versions(lake: LakeOption = Path("lake")) -> None:
 
     table = Table()
     for column in ("version", "data set", "created", "pairs", "held out", "human", "robot", "frames", "MB"):
-        table.add_column(
-            column, justify="right" if column not in ("version", "data set", "created") else "left"
-        )
+        named = column in ("version", "data set", "created")
+        table.add_column(column, justify="left" if named else "right", no_wrap=column == "version")
     for manifest in list_versions(Lake(lake)):
         counts = manifest.counts
         megabytes = sum(shard.num_bytes for shard in manifest.shards) / 1e6
         table.add_row(
             manifest.version_id,
             manifest.dataset,
-            manifest.created_at[:19],
+            manifest.created_at[:16].replace("T", " "),
             *(str(counts.get(k, 0)) for k in ("pairs", "held_out_pairs", "human", "robot", "frames")),
             f"{megabytes:.1f}",
         )
