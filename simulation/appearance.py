@@ -3,8 +3,12 @@
 """How clips look: what differs at random per clip, and what differs systematically between the embodiments.
 
 A robot-only adapter can learn away what is systematic (the robot's recordings come from another camera position and
-exposure than the human's); the random part cannot be learned, because the human branch is frozen. With small random
-nuisance, a systematic strength of 0.5 left a frozen DINOv2-S at 43 to 46 % retrieval, 0.8 at 25 %, 1.0 at 16 %.
+exposure than the human's); the random part cannot be learned, because the human branch is frozen. Measured over 93
+pairs at 112 px, R@1 averaged over both ways:
+
+    systematic      0     0.5 (default)   0.8
+    frozen ViT-S    99 %  46 %            31 %
+    8x8 mean colour 99 %  95 %            69 %
 """
 
 import colorsys
