@@ -4,9 +4,19 @@ Training takes a version, not a folder. The version's id is a hash of its conten
 content twice gives the same version.
 """
 
+import json
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
 from data_schemas import SCHEMA_VERSION
+from data_schemas.errors import UserError
+
+LATEST = "latest"
+"""Stands for the version that was published last, also when its content had been published before."""
+
+LATEST_SUFFIX = ".latest.json"
+"""`versions/<dataset>.latest.json` holds the id of a data set's latest version."""
 
 
 class ShardFile(BaseModel):
@@ -41,3 +51,26 @@ class Manifest(BaseModel):
     """Licence -> number of samples."""
     counts: dict[str, int]
     """`pairs`, `human`, `robot` (samples' subjects), `samples`, `frames`, `train_pairs`, `held_out_pairs`."""
+
+
+def latest_version_id(lake: Path, dataset: str | None = None) -> str:
+    """Id of the version of a data set that was published last.
+
+    Args:
+        lake: root of the lake.
+        dataset: whose; needed where the lake has several.
+
+    Raises:
+        UserError: nothing was published yet, or it is not clear which data set is meant.
+    """
+    known = {path.name.removesuffix(LATEST_SUFFIX): path for path in lake.glob(f"versions/*{LATEST_SUFFIX}")}
+    wanted = sorted(known) if dataset is None else [dataset]
+    if len(wanted) > 1:
+        raise UserError(
+            f"The lake {lake} has versions of several data sets, {', '.join(wanted)}: name a version by its id; "
+            "`harp versions` lists them."
+        )
+    if not wanted or wanted[0] not in known:
+        of = f" of {dataset}" if dataset else ""
+        raise UserError(f"The lake {lake} has no version{of} yet: publish one with `harp curate`.")
+    return json.loads(known[wanted[0]].read_text())["version_id"]

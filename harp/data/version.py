@@ -1,6 +1,5 @@
 """A published version as training sees it: subjects made of segments, with their place in the shards."""
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from data_schemas import SCHEMA_VERSION
 from data_schemas.errors import UserError
 from data_schemas.identity import file_sha256
 from data_schemas.samples import SampleIndex
-from data_schemas.versions import Manifest, ShardFile
+from data_schemas.versions import LATEST, Manifest, ShardFile, latest_version_id
 
 Kind = Literal["pair", "human", "robot"]
 Split = Literal["train", "held_out"]
@@ -141,12 +140,9 @@ def version_folder(lake: Path, version: str) -> Path:
     """
     if (Path(version) / "manifest.json").is_file():
         return Path(version)
-    manifests = list((lake / "versions").glob("*/manifest.json"))
-    if version == "latest" and manifests:
-        # By the time in the manifest: a copied lake has new file times.
-        return max(manifests, key=lambda path: json.loads(path.read_text())["created_at"]).parent
-    for path in manifests:
-        if path.parent.name == version:
-            return path.parent
-    known = ", ".join(sorted(path.parent.name for path in manifests)) or "none"
-    raise UserError(f"There is no version '{version}' in {lake}; its versions are: {known}.")
+    wanted = latest_version_id(lake) if version == LATEST else version
+    folders = {path.parent.name: path.parent for path in lake.glob("versions/*/manifest.json")}
+    if wanted not in folders:
+        known = ", ".join(sorted(folders)) or "none yet"
+        raise UserError(f"There is no version '{wanted}' in {lake}; its versions are: {known}.")
+    return folders[wanted]

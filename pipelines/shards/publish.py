@@ -18,12 +18,10 @@ from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
 from data_schemas.pairs import Shard
 from data_schemas.samples import SampleIndex
-from data_schemas.versions import Manifest, ShardFile
+from data_schemas.versions import LATEST, LATEST_SUFFIX, Manifest, ShardFile, latest_version_id
 from pipelines.engine.lake import Lake
 from pipelines.shards.files import check_name, inside, local_root, replacing
 from pipelines.shards.writer import PackedSample, index_path, write_rows
-
-LATEST = "latest"
 
 
 def publish(
@@ -86,7 +84,7 @@ def load_manifest(lake: Lake, version: str = LATEST, dataset: str | None = None)
     """
     root = local_root(lake.root)
     if version == LATEST:
-        version = _latest(root, dataset)
+        version = latest_version_id(root, dataset)
     path = root / "versions" / check_name("version", version) / "manifest.json"
     try:
         return Manifest.model_validate_json(path.read_text())
@@ -140,19 +138,5 @@ def _counts(samples: Sequence[PackedSample]) -> dict[str, int]:
 
 
 def _point_latest(root: Path, dataset: str, version_id: str) -> None:
-    with replacing(root / "versions" / f"{dataset}.latest.json") as draft:
+    with replacing(root / "versions" / f"{dataset}{LATEST_SUFFIX}") as draft:
         draft.write_text(json.dumps({"version_id": version_id}))
-
-
-def _latest(root: Path, dataset: str | None) -> str:
-    suffix = ".latest.json"
-    known = {path.name.removesuffix(suffix): path for path in root.glob(f"versions/*{suffix}")}
-    wanted = sorted(known) if dataset is None else [dataset]
-    if len(wanted) > 1:
-        raise UserError(
-            f"The lake {root} has versions of several data sets: name one of {', '.join(wanted)}."
-        )
-    if not wanted or wanted[0] not in known:
-        of = f" of {dataset}" if dataset else ""
-        raise UserError(f"The lake {root} has no version{of} yet: publish one with `harp curate`.")
-    return json.loads(known[wanted[0]].read_text())["version_id"]

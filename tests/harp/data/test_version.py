@@ -55,8 +55,9 @@ def test_a_folder_without_manifest_is_refused(tmp_path):
 def test_version_by_id_by_path_and_latest(tmp_path):
     old = write_version(tmp_path, pairs=1, held_out=0, frames=2)
     new = write_version(tmp_path, pairs=2, held_out=0, frames=2)
-    manifest = json.loads((new / "manifest.json").read_text())
-    (new / "manifest.json").write_text(json.dumps(manifest | {"created_at": "2026-02-01T00:00:00Z"}))
+    with pytest.raises(UserError, match="has no version yet: publish one with `harp curate`"):
+        version_folder(tmp_path, "latest")
+    (tmp_path / "versions" / "toys.latest.json").write_text(json.dumps({"version_id": new.name}))
     assert version_folder(tmp_path, "latest") == new
     assert version_folder(tmp_path, old.name) == old
     assert version_folder(tmp_path, str(old)) == old

@@ -1,0 +1,40 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def harp(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harp", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_help_names_every_command():
+    result = harp("--help")
+    assert result.returncode == 0
+    for command in ("demo", "curate", "status", "versions", "report", "train", "evaluate", "weights", "simulate"):
+        assert command in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["curate", "rh20", "--root", "{tmp}"], "did you mean 'rh20t'"),
+        (["curate", "rh20t", "--root", "{tmp}", "--set", "alignment.windw=1"], "alignment.windw"),
+        (["curate", "clips", "--root", "{tmp}"], "pairs.csv"),
+        (["status", "--lake", "{tmp}"], "harp curate"),
+        (["train", "stage1", "--lake", "{tmp}", "--out", "{tmp}/run"], "harp curate"),
+        (["evaluate", "representation", "--run", "{tmp}"], "config.json"),
+        (["weights", "pull", "nonsense"], "nonsense"),
+        (["run", "nonsense"], "curate-rh20t"),
+    ],
+)
+def test_a_mistake_gives_one_sentence_and_status_2(arguments: list[str], expected: str, tmp_path: Path):
+    result = harp(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
+    assert result.returncode == 2, result.stderr
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
