@@ -8,15 +8,14 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import flows.settings  # noqa: F401  (before prefect)
 from prefect import flow, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
+from harp.progress import ProgressBars
 from pipelines.curate import STEPS, Curation, Progress
 from pipelines.engine.executors import make_executor
 from pipelines.engine.lake import Lake
-from harp.progress import ProgressBars
 from pipelines.recipe import load_curate_recipe
 from pipelines.runs import RunRecord
 

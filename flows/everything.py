@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Literal
 
-import flows.settings  # noqa: F401  (before prefect)
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import flows.settings  # noqa: F401  (before prefect)
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from rich.console import Console

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from harp.attention import attention
 from harp.vision.adapter import AdaptedRows, RobotAdapter
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -59,15 +60,7 @@ class Attention(nn.Module):
         B, N, D = x_BND.shape
         qkv = self.qkv(x_BND)
         q, k, v = qkv.view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        return self.proj(_attend(q, k, v).transpose(1, 2).reshape(B, N, D).to(qkv.dtype))
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """On a CPU in float32 always: bfloat16 attention has a slow backward there (2.6 times at 65 tokens)."""
-    if q.device.type != "cpu":
-        return nn.functional.scaled_dot_product_attention(q, k, v)
-    with torch.autocast("cpu", enabled=False):
-        return nn.functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
+        return self.proj(attention(q, k, v).transpose(1, 2).reshape(B, N, D).to(qkv.dtype))
 
 
 class FeedForward(nn.Module):
