@@ -4,7 +4,6 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from rich.console import Console
 
 from harp.data.version import version_folder
 from harp.evaluation.representation import evaluate_representation
@@ -27,7 +26,7 @@ def train(
         overrides: `key.path=value` changes to the recipe.
     """
     config, folder = load_stage1_recipe(recipe, overrides or []), version_folder(Path(lake), version)
-    with bars(Console(stderr=True)) as observers:
+    with bars() as observers:
         train_stage1(config, folder, Path(out), observers=observers)
 
 

@@ -52,7 +52,7 @@ def train_stage1(
     from harp.training.stage1 import train_stage1 as run
 
     config, folder = load_stage1_recipe(recipe, set_ or []), version_folder(lake, version)
-    with bars(Console(stderr=True)) as observers:
+    with bars() as observers:
         result = run(config, folder, out, observers=observers)
     if result.already_finished:
         console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")

@@ -57,7 +57,7 @@ def main() -> None:
     evaluations = []
     for seed in range(arguments.seeds):
         config = load_stage1_recipe(arguments.recipe, [*arguments.set, f"seed={seed}"])
-        with bars(Console(stderr=True)) as observers:
+        with bars() as observers:
             train_stage1(config, folder, arguments.out / f"seed{seed}", observers=observers)
         evaluations.append(evaluate_representation(arguments.out / f"seed{seed}"))
     table = Table(title=f"{evaluations[0].num_pairs} held-out pairs, {arguments.seeds} seeds")

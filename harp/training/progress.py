@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from harp.progress import ProgressBars
 
 logger = logging.getLogger(__name__)
 
@@ -39,26 +38,11 @@ def logged() -> Observers:
 
 
 @contextmanager
-def bars(console: Console) -> Iterator[Observers]:
+def bars() -> Iterator[Observers]:
     """Progress bars with the metrics of the last step beside them."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        tasks = {
-            name: progress.add_task(name, total=None, note="", visible=False)
-            for name in ("frozen features", "training")
-        }
-
-        def show(name: str, done: int, total: int, note: str) -> None:
-            progress.update(tasks[name], completed=done, total=total, note=note, visible=True)
-
+    with ProgressBars() as show:
         yield Observers(
-            features=lambda done, total: show("frozen features", done, total, ""),
+            features=lambda done, total: show("frozen features", done, total),
             step=lambda done, total, metrics: show("training", done, total, describe(metrics)),
         )
 

@@ -15,7 +15,17 @@ def harp(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command():
     result = harp("--help")
     assert result.returncode == 0
-    for command in ("demo", "curate", "status", "versions", "report", "train", "evaluate", "weights", "simulate"):
+    for command in (
+        "demo",
+        "curate",
+        "status",
+        "versions",
+        "report",
+        "train",
+        "evaluate",
+        "weights",
+        "simulate",
+    ):
         assert command in result.stdout
 
 
