@@ -23,9 +23,10 @@ fi
 
 echo "Installing the pinned packages (about 3 GB on disk, one to three minutes on a good connection)"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-pip install --quiet --constraint constraints.txt --editable '.[dev]'
+# Bytecode is left to the first import: compiling all of it would take longer than the demo needs.
+pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 # gym-xarm carries the xArm7's meshes. Only its files are used; its own pins (an older mujoco) are not.
-pip install --quiet --no-deps "$(grep '^gym-xarm==' constraints.txt)"
+pip install --quiet --no-compile --no-deps "$(grep '^gym-xarm==' constraints.txt)"
 
 render='import mujoco; mujoco.GLContext(16, 16).make_current()'
 can_render() { MUJOCO_GL=$1 "$venv/bin/python" -c "$render" >/dev/null 2>&1; }

@@ -53,7 +53,7 @@ def scores(folder: Path, limit: int | None) -> Iterator[Score]:
             size = np.array([demonstration.width, demonstration.height])
             visible = ((places >= -0.5) & (places < size - 0.5)).all(axis=1)
         error = np.linalg.norm(outcome.row.points - places, axis=1)
-        yield Score(demonstration, error, outcome.row.visible, visible)
+        yield Score(demonstration, error, outcome.row.visible, np.asarray(visible))
 
 
 def describe(embodiment: str, clips: list[Score]) -> str:
