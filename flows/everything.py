@@ -17,7 +17,7 @@ from simulation.tabletop import TabletopConfig, generate
 @flow(name="everything", validate_parameters=True)
 def everything(
     out: str,
-    pairs: int = 48,
+    pairs: int = 40,
     seed: int = 0,
     executor: Literal["local", "ray"] = "ray",
     overrides: list[str] | None = None,

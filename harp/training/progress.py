@@ -9,7 +9,7 @@ from harp.progress import ProgressBars
 
 logger = logging.getLogger(__name__)
 
-SHOWN = ("loss", "prediction", "alignment", "paired_distance", "code_perplexity")
+SHOWN = ("loss", "paired_distance")
 """Metrics worth a look while a run goes on."""
 
 
