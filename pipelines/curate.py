@@ -66,7 +66,7 @@ class Curation:
         """Find the clips, check them, index their frames."""
         clips = list(self.recipe.make_reader().discover(self.raw_root))[: self.limit]
         items = [source_item(clip, self.raw_root) for clip in clips]
-        self._sources = [item.item_id for item in items]
+        self.record.sources = [item.item_id for item in items]
         return self._run(IngestStage(self.recipe.ingest), items, upstream=[])
 
     def find_wrists(self) -> StageSummary:
@@ -134,7 +134,7 @@ class Curation:
     @cached_property
     def demonstrations(self) -> list[Demonstration]:
         """This run's demonstrations; two files of equal content are one demonstration."""
-        rows = self.lake.read(Demonstration, self.keys["ingest"], self._sources)
+        rows = self.lake.read(Demonstration, self.keys["ingest"], self.record.sources)
         unique = {d.demonstration_id: d for d in rows.values()}
         return [unique[i] for i in sorted(unique)]
 

@@ -46,6 +46,8 @@ class RunRecord(BaseModel):
     executor: str
     started_at: str
     finished_at: str | None = None
+    sources: list[str] = []
+    """Item ids of the clips that the run found: the lake may hold others, of other runs."""
     stages: list[StageRecord] = []
     version_id: str | None = None
     version_is_new: bool = False
@@ -90,9 +92,17 @@ def latest_run(lake: Lake, dataset: str | None = None) -> RunRecord:
 
 
 def problems(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
-    """What is filtered or failed under the run's keys: failures first, then by stage and item."""
+    """What is filtered or failed under the run's keys: failures first, then by stage and item.
+
+    Of clips that the run did not find, those that failed at ingestion are left out.
+    """
+    found = set(run.sources)
     entries: list[LedgerEntry] = []
     for stage in run.stages:
         done = done_ids(lake, stage.key)
-        entries += [entry for item_id, entry in setbacks(lake, stage.key).items() if item_id not in done]
+        entries += [
+            entry
+            for item_id, entry in setbacks(lake, stage.key).items()
+            if item_id not in done and (stage.name != "ingest" or item_id in found)
+        ]
     return sorted(entries, key=lambda e: (e.outcome != "failed", e.stage, e.label))

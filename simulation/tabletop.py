@@ -143,7 +143,7 @@ def save_state(config: TabletopConfig, state: dict) -> None:
 
 
 def summarize(items: dict[str, dict]) -> dict:
-    """Counts, mean seconds and, per task and embodiment, the share of attempts that succeeded."""
+    """Counts, mean seconds and, per task and embodiment, the share of demonstrations whose first attempt succeeded."""
     attempts: dict[str, list[int]] = {}
     for item in items.values():
         for embodiment, count in item["attempts"].items():
@@ -152,7 +152,9 @@ def summarize(items: dict[str, dict]) -> dict:
     return {
         "items": len(items),
         "seconds_per_pair": round(float(np.mean(seconds)), 2) if seconds else None,
-        "success_before_redrawing": {k: round(len(v) / sum(v), 3) for k, v in sorted(attempts.items())},
+        "success_before_redrawing": {
+            k: round(sum(count == 1 for count in v) / len(v), 3) for k, v in sorted(attempts.items())
+        },
         "attempts": {k: sum(v) for k, v in sorted(attempts.items())},
     }
 

@@ -16,8 +16,8 @@ from pipelines.quality.report.palette import GRID, HUMAN, INK, MUTED, OBJECT, RO
 def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> str:
     """DTW path, and the cue's height in the image for both sides on the robot's time line after the alignment."""
     use_report_style()
-    figure = Figure(figsize=(7.6, 2.1))
-    left, right = figure.subplots(1, 2, width_ratios=[1, 2.3])
+    figure = Figure(figsize=(11.3, 2.0))
+    left, right = figure.subplots(1, 2, width_ratios=[1, 3.6])
     path = alignment.path
     left.plot([0, path[:, 0].max()], [0, path[:, 1].max()], color=MUTED, lw=0.8, ls=(0, (3, 3)))
     left.plot(path[:, 0], path[:, 1], color=INK, lw=1.6)
@@ -32,7 +32,7 @@ def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> 
         # Cameras differ: both are scaled by what they do where both are seen.
         seen = height[both]
         right.plot((height - seen.mean()) / max(float(seen.std()), 1e-6), color=colour, lw=1.5, label=name)
-    right.legend(loc="lower left", bbox_to_anchor=(0.45, 1.0), ncols=2, handlelength=1.2, borderpad=0)
+    right.legend(loc="lower left", bbox_to_anchor=(0.2, 1.0), ncols=2, handlelength=1.2, borderpad=0)
     title = {"wrist": "wrist / end effector", "object": "object"}[alignment.cue]
     right.set(xlabel="robot frame", ylabel="height in image", title=title, yticks=[])
     return _svg(figure)
