@@ -16,12 +16,14 @@ class BadInput(Exception):
     Args:
         reason: snake_case name that reports count by, e.g. `truncated_video`, `bad_calibration_shape`.
         detail: one sentence for people: what was found, what was expected.
+        retryable: true where it may be mended without the item becoming another one, as a file that comes back.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
+    def __init__(self, reason: str, detail: str, retryable: bool = False) -> None:
+        super().__init__(reason, detail, retryable)
         self.reason = reason
         self.detail = detail
+        self.retryable = retryable
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"

@@ -73,7 +73,7 @@ class Stage(ABC, Generic[Payload]):
     """One kind of work on items of one kind.
 
     `process` returns one outcome per payload, in order. An exception that escapes it is blamed on the
-    batch's items one by one: the engine repeats them singly. `BadInput` becomes `Failed(reason, detail)`;
+    batch's items one by one: the engine repeats them singly. `BadInput` becomes a `Failed` with its reason;
     any other exception becomes `Failed("exception", traceback, retryable=True)`.
     """
 

@@ -48,7 +48,7 @@ def process_batch(stage: Stage, items: Sequence[Item]) -> list[tuple[Outcome, Wo
 def failure(error: Exception) -> Failed:
     """A named reason for broken input, the traceback for everything else."""
     if isinstance(error, BadInput):
-        return Failed(error.reason, error.detail)
+        return Failed(error.reason, error.detail, error.retryable)
     text = "".join(traceback.format_exception(error))
     return Failed("exception", text[-MAX_TRACEBACK:], retryable=True)
 

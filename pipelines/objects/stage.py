@@ -80,7 +80,7 @@ class ObjectStage(Stage[TrackInput]):
                     return Filtered("no_object_found", "nothing in the clip was seen to be moved or touched")
                 return Done(self._track(clip, video, box))
         except BadInput as error:
-            return Failed(error.reason, error.detail)
+            return Failed(error.reason, error.detail, error.retryable)
 
     def _ground(self, clip: TrackInput, video: FrameSource) -> GroundedBox | None:
         row = clip.demonstration

@@ -86,7 +86,9 @@ class ShardStage(Stage[ShardInput]):
             yield from self._segments(subject, split)
         except BadInput as error:
             # The item is a whole shard: say which of its subjects is broken.
-            raise BadInput(error.reason, f"{subject.reference.source}: {error.detail}") from error
+            raise BadInput(
+                error.reason, f"{subject.reference.source}: {error.detail}", error.retryable
+            ) from error
 
     def _segments(self, subject: Subject, split: str) -> Iterator[Sample]:
         first = subject.reference

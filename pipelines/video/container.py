@@ -21,7 +21,7 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
             frames), `unreadable_video`, `no_video_stream`, `unsupported_codec`.
     """
     if not path.is_file():
-        raise BadInput("missing_file", f"{path.name} is not there.")
+        raise BadInput("missing_file", f"{path.name} is not there.", retryable=True)
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError) as error:

@@ -76,4 +76,4 @@ class WristStage(Stage[VideoInput]):
         try:
             return Done(self._annotators[clip.demonstration.embodiment].annotate(clip))
         except BadInput as error:
-            return Failed(error.reason, error.detail)
+            return Failed(error.reason, error.detail, error.retryable)
