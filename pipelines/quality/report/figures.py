@@ -32,7 +32,7 @@ def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> 
         # Cameras differ: both are scaled by what they do where both are seen.
         seen = height[both]
         right.plot((height - seen.mean()) / max(float(seen.std()), 1e-6), color=colour, lw=1.5, label=name)
-    right.legend(loc="lower left", bbox_to_anchor=(0.2, 1.0), ncols=2, handlelength=1.2, borderpad=0)
+    right.legend(loc="lower left", bbox_to_anchor=(0.3, 1.0), ncols=2, handlelength=1.2, borderpad=0)
     title = {"wrist": "wrist / end effector", "object": "object"}[alignment.cue]
     right.set(xlabel="robot frame", ylabel="height in image", title=title, yticks=[])
     return _svg(figure)
