@@ -87,7 +87,7 @@ def list_weights() -> None:
 
     table = Table()
     for column in ("model", "revision", "licence", "MB", "cached", "for"):
-        table.add_column(column, justify="right" if column == "MB" else "left")
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column == "model")
     for state in list_models():
         entry = state.entry
         cached = "[green]yes[/]" if state.cached else "no"

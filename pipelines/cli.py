@@ -1,14 +1,22 @@
 """Commands of the data team: `harp curate`, `harp status`, `harp versions`, `harp report`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from pipelines.engine.lake import Lake
+    from pipelines.runs import RunRecord
+
 app = typer.Typer()
 console = Console()
+
+SHOWN_AFTER_A_RUN = 12
+"""Problems named after a curation."""
 
 LakeOption = Annotated[Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake.")]
 
@@ -61,16 +69,17 @@ def status(
     dataset: Annotated[
         str | None, typer.Option(help="Only this data set; default: the latest run's.")
     ] = None,
-    failures: Annotated[int, typer.Option(min=0, help="How many failures to name.")] = 20,
+    failures: Annotated[int, typer.Option(min=0, help="How many problems to name.")] = 20,
 ) -> None:
     """Say how the stages stand: done, filtered and failed by reason, and which items failed."""
     from pipelines.engine.lake import Lake
-    from pipelines.runs import latest_run, problems
+    from pipelines.runs import latest_run
 
     opened = Lake(lake)
     run = latest_run(opened, dataset)
     table = Table(
-        title=f"{run.dataset}: latest run {run.started_at[:19]}, version {run.version_id or 'not published'}"
+        box=SIMPLE,
+        title=f"{run.dataset}: latest run {run.started_at[:19]}, version {run.version_id or 'not published'}",
     )
     for column in ("stage", "items", "with a result", "filtered", "failed", "new in this run", "seconds"):
         named = column in ("stage", "filtered", "failed")
@@ -86,11 +95,7 @@ def status(
             f"{stage.seconds:.1f}",
         )
     console.print(table)
-    for entry in problems(opened, run)[:failures]:
-        colour = "red" if entry.outcome == "failed" else "yellow"
-        sentence = (entry.detail.strip().splitlines() or [""])[-1]
-        console.print(f"[{colour}]{entry.outcome}[/] {entry.stage}: [bold]{entry.reason}[/]  {entry.label}")
-        console.print(f"  {sentence}", highlight=False, markup=False)
+    print_problems(opened, run, failures)
 
 
 @app.command()
@@ -99,10 +104,12 @@ def versions(lake: LakeOption = Path("lake")) -> None:
     from pipelines.engine.lake import Lake
     from pipelines.shards.publish import list_versions
 
-    table = Table()
-    for column in ("version", "data set", "created", "pairs", "held out", "human", "robot", "frames", "MB"):
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("version", "data set", "created", "pairs", "held out", "singles", "frames", "MB"):
         named = column in ("version", "data set", "created")
-        table.add_column(column, justify="left" if named else "right", no_wrap=column == "version")
+        table.add_column(
+            column, justify="left" if named else "right", no_wrap=column in ("version", "data set")
+        )
     for manifest in list_versions(Lake(lake)):
         counts = manifest.counts
         megabytes = sum(shard.num_bytes for shard in manifest.shards) / 1e6
@@ -110,7 +117,9 @@ def versions(lake: LakeOption = Path("lake")) -> None:
             manifest.version_id,
             manifest.dataset,
             manifest.created_at[:16].replace("T", " "),
-            *(str(counts.get(k, 0)) for k in ("pairs", "held_out_pairs", "human", "robot", "frames")),
+            *(str(counts.get(k, 0)) for k in ("pairs", "held_out_pairs")),
+            str(counts.get("human", 0) + counts.get("robot", 0)),
+            str(counts.get("frames", 0)),
             f"{megabytes:.1f}",
         )
     console.print(table)
@@ -136,20 +145,49 @@ def report(
     )
 
 
-def print_run(record, lake: Path) -> None:
-    """One paragraph on what a curation did."""
-    if not record.items_processed and not record.version_is_new:
+def print_run(run: "RunRecord", lake: Path) -> None:
+    """What a curation did, and what it left out."""
+    from pipelines.engine.lake import Lake
+
+    print_problems(Lake(lake), run, SHOWN_AFTER_A_RUN)
+    if not run.items_processed and not run.version_is_new:
         console.print(
-            f"Nothing new: all {record.stages[0].total} clips were curated before. Version {record.version_id} stands."
+            f"Nothing new: all {run.stages[0].total} clips were curated before. Version {run.version_id} stands."
         )
         return
-    for stage in record.stages:
-        for kind, reasons in (("filtered", stage.filtered), ("failed", stage.failed)):
-            if reasons:
-                console.print(f"{stage.name.replace('_', ' ')}: {kind} {_reasons(reasons)}")
-    console.print(
-        f"Published version [bold]{record.version_id}[/] in {lake}. Next: harp report --lake {lake}"
-    )
+    state = "Published" if run.version_is_new else "Unchanged:"
+    console.print(f"{state} version [bold]{run.version_id}[/] in {lake}. Next: harp report --lake {lake}")
+
+
+def print_problems(lake: "Lake", run: "RunRecord", limit: int) -> None:
+    """Name what failed, was filtered or was rejected, with the reason: one line and one sentence each."""
+    from pipelines.quality.report.curated import load_curated
+    from pipelines.runs import problems
+
+    curated = load_curated(lake, run)
+    lines = [
+        (
+            entry.outcome,
+            entry.stage,
+            entry.reason,
+            entry.label,
+            (entry.detail.strip().splitlines() or [""])[-1],
+        )
+        for entry in problems(lake, run)
+    ]
+    lines += [
+        ("rejected", "verdicts", ", ".join(verdict.reasons), curated.subject(verdict.subject_id).source, "")
+        for verdict in curated.verdicts
+        if not verdict.accepted
+    ]
+    for outcome, stage, reason, label, sentence in lines[:limit]:
+        colour = "red" if outcome == "failed" else "yellow"
+        console.print(f"[{colour}]{outcome}[/] {stage.replace('_', ' ')}: [bold]{reason}[/] ", end="")
+        console.print(f"{label}" + (f"\n  {sentence}" if sentence else ""), highlight=False, markup=False)
+    if len(lines) > limit:
+        console.print(
+            f"and {len(lines) - limit} more: harp status --lake {lake.root} --failures {len(lines)}"
+        )
 
 
 def _reasons(reasons: dict[str, int]) -> str:
