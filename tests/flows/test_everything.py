@@ -11,7 +11,9 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.curate import curate
 from flows.everything import everything
+from pipelines.cli import console, print_problems
 from pipelines.engine.lake import Lake
+from pipelines.quality.report.page import write_report
 from pipelines.runs import RunRecord, problems
 from pipelines.shards.publish import list_versions
 
@@ -87,10 +89,11 @@ def test_damage_is_named_and_stops_nothing_else(first: RunRecord, out: Path, tmp
     verdicts = {stage.name: stage for stage in record.stages}["verdicts"]
     assert verdicts.total == PAIRS  # three pairs, and three halves that lost their partner
     page = tmp_path / "report.html"
-    from pipelines.quality.report.page import write_report
-
     write_report(lake, page)
-    text = page.read_text()
-    assert text.count("missing_half") >= 3
+    assert page.read_text().count("missing_half") >= 3
+    with console.capture() as printed:
+        print_problems(lake, record, limit=20)
+    for reason in (named[corrupted.parents[1].name], "truncated_video", "missing_half"):
+        assert reason in printed.get()
     assert record.version_id != first.version_id
     assert {v.version_id for v in list_versions(lake)} >= {record.version_id, first.version_id}
