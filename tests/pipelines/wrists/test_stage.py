@@ -41,7 +41,7 @@ def test_one_outcome_per_payload_in_order(
     assert [type(outcome) for outcome in outcomes] == [Failed, Done, Failed, Done]
     assert isinstance(outcomes[0], Failed)
     assert outcomes[0].reason == "missing_file"
-    assert not outcomes[0].retryable
+    assert outcomes[0].retryable, "the file may still arrive"
 
     assert isinstance(outcomes[1], Done)
     track = outcomes[1].row
