@@ -40,6 +40,9 @@ class CueTargets:
 def collate_cues(draws: Sequence[ClipDraw], side: str, reader: ShardReader, num_keypoints: int) -> CueTargets:
     """Cues of one side at each clip's transition; a clip with fewer keypoints is padded with masked ones.
 
+    Args:
+        num_keypoints: what the model predicts; 0 for a training without cues, which reads none.
+
     Raises:
         UserError: a clip has more keypoints than the model predicts.
     """
@@ -48,7 +51,7 @@ def collate_cues(draws: Sequence[ClipDraw], side: str, reader: ShardReader, num_
     keypoint_mask = np.zeros((N, 2, num_keypoints), bool)
     effector = np.zeros((N, 2, 2), np.float32)
     effector_mask = np.zeros((N, 2), bool)
-    for n, draw in enumerate(draws):
+    for n, draw in enumerate(draws if num_keypoints else ()):
         for i, frame in enumerate(draw.frames[:2]):
             segment, local = draw.subject.locate(frame)
             cues = reader.cues(segment, side)
@@ -92,6 +95,10 @@ class Stage1Batch:
     """(2 N_h, H, W, 3) uint8 transitions, where `human_tokens` are not kept."""
     human_tokens: torch.Tensor | None
     """(N_h, 2, P, D) frozen patch tokens of the transitions."""
+    human_context_frames: torch.Tensor | None
+    """(B C, H, W, 3) uint8, for a training that asks for them, where their tokens are not kept."""
+    human_context_tokens: torch.Tensor | None
+    """(B, C, P, D) frozen patch tokens of the context frames, for a training that asks for them."""
     robot_frozen_pooled: torch.Tensor
     """(B, F, D) patch means of F(R)."""
     human_pooled: torch.Tensor

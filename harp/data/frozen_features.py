@@ -106,9 +106,9 @@ class FrozenFeatures:
         places = (draw.subject.locate(frame) for frame in draw.frames)
         return torch.stack([self._pooled[f"{segment.key}.{side}"][local] for segment, local in places])
 
-    def human_tokens(self, draw: ClipDraw) -> torch.Tensor:
-        """Patch tokens (2, P, D) bfloat16 of the two frames of a transition."""
-        places = (draw.subject.locate(frame) for frame in draw.frames[:2])
+    def human_tokens(self, draw: ClipDraw, part: slice) -> torch.Tensor:
+        """Patch tokens (n, P, D) bfloat16 of the frames `draw.frames[part]`."""
+        places = (draw.subject.locate(frame) for frame in draw.frames[part])
         return torch.cat([self._token_slice(segment, local) for segment, local in places])
 
     def _token_slice(self, segment: SampleIndex, local: int) -> torch.Tensor:

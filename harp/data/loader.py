@@ -6,6 +6,7 @@ depends on its step alone; the position to resume from is a step number.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import torch
 
@@ -13,6 +14,10 @@ from harp.data.batch import Stage1Batch, collate_cues, collate_frames
 from harp.data.frozen_features import FrozenFeatures
 from harp.data.sampling import TransitionSampler
 from harp.data.shards import ShardReader
+
+HumanTokens = Literal["none", "transitions", "all"]
+"""Human frames whose patch tokens training reads: none (pooled features are enough), those of transitions (the
+latent action model), or the context frames of pairs, too (pooling by attention)."""
 
 
 class Stage1Loader:
@@ -25,12 +30,15 @@ class Stage1Loader:
         features: FrozenFeatures,
         num_keypoints: int,
         num_steps: int,
+        *,
+        human_tokens: HumanTokens = "transitions",
     ) -> None:
         self._sampler = sampler
         self._reader = reader
         self._features = features
         self._num_keypoints = num_keypoints
         self._num_steps = num_steps
+        self._human_tokens = human_tokens
         self._step = 0
 
     def state_dict(self) -> dict[str, int]:
@@ -62,6 +70,8 @@ class Stage1Loader:
             collate_frames(draw.pairs, "robot", self._reader, context),
         )
         keep = self._features.has_tokens
+        seen = humans if self._human_tokens != "none" else []
+        context_pairs = draw.pairs if self._human_tokens == "all" else ()
         return Stage1Batch(
             step=step,
             num_pairs=len(draw.pairs),
@@ -70,8 +80,14 @@ class Stage1Loader:
             robot_instructions=tuple(d.subject.instruction for d in robots),
             human_instructions=tuple(d.subject.instruction for d in humans),
             robot_frames=torch.cat(robot_frames),
-            human_frames=None if keep else collate_frames(humans, "human", self._reader, transition),
-            human_tokens=_stack([self._features.human_tokens(d) for d in humans]) if keep else None,
+            human_frames=None if keep else collate_frames(seen, "human", self._reader, transition),
+            human_tokens=_stack([self._features.human_tokens(d, transition) for d in seen]) if keep else None,
+            human_context_frames=None
+            if keep
+            else collate_frames(context_pairs, "human", self._reader, context),
+            human_context_tokens=_stack([self._features.human_tokens(d, context) for d in context_pairs])
+            if keep
+            else None,
             robot_frozen_pooled=_stack([self._features.pooled(d, "robot") for d in draw.pairs]),
             human_pooled=_stack([self._features.pooled(d, "human") for d in draw.pairs]),
             robot_cues=collate_cues(robots, "robot", self._reader, self._num_keypoints),
