@@ -84,7 +84,10 @@ class Stage1Batch:
     """One batch; robot and human clips list their pairs first, in the same order."""
 
     step: int
+    micro: int
+    """Which of the micro-batches of the step."""
     num_pairs: int
+    """Of this rank's share."""
     robot_ids: tuple[str, ...]
     human_ids: tuple[str, ...]
     robot_instructions: tuple[str, ...]

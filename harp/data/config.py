@@ -22,6 +22,9 @@ class DataConfig(BaseModel):
     verify: Literal["sha256", "size"] = "sha256"
     """How a shard is compared with the manifest when it is first opened; `size` for shards on slow storage."""
 
+    loader_threads: int = Field(default=2, ge=1)
+    """Batches prepared at the same time, ahead of the step that runs; memory holds as many."""
+
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
         shortest, longest = self.horizon_seconds

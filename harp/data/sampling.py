@@ -43,7 +43,7 @@ class TransitionSampler:
     """
 
     def __init__(self, version: PublishedVersion, config: DataConfig, seed: int) -> None:
-        self._config = config
+        self.config = config
         self._seed = seed
         # One frame holds no transition.
         usable = [subject for subject in version.subjects("train") if subject.num_frames >= 2]
@@ -64,7 +64,7 @@ class TransitionSampler:
         rng = np.random.default_rng([self._seed, step, 2])
         return BatchDraw(
             step,
-            tuple(self._clip(subject, self._config.context_frames, rng) for subject in pairs),
+            tuple(self._clip(subject, self.config.context_frames, rng) for subject in pairs),
             tuple(self._clip(subject, 0, rng) for subject in singles),
         )
 
@@ -77,7 +77,7 @@ class TransitionSampler:
 
     def _clip(self, subject: Subject, num_context: int, rng: np.random.Generator) -> ClipDraw:
         last = subject.num_frames - 1
-        horizon = horizon_frames(rng.uniform(*self._config.horizon_seconds), subject.fps, last)
+        horizon = horizon_frames(rng.uniform(*self.config.horizon_seconds), subject.fps, last)
         t = int(rng.integers(last - horizon + 1))
         edges = np.linspace(0, subject.num_frames, num_context + 1)
         context = (min(last, math.floor(rng.uniform(*edge))) for edge in pairwise(edges))

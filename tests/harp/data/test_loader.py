@@ -154,3 +154,58 @@ def test_a_version_without_pairs_or_without_robots_gives_batches(tmp_path):
         batch = World(folder, tmp_path / "features").loader().load(0)
         assert (len(batch.human_ids), len(batch.robot_ids)) == (humans, robots)
         assert len(batch.robot_frames) == 2 * robots
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(2, 1), (1, 2), (2, 2)])
+def test_ranks_and_micro_batches_split_the_batch_of_one_process(folder, tmp_path, world_size, accumulate):
+    world = World(folder, tmp_path / "features")
+    config = DataConfig(pairs_per_batch=4, singles_per_batch=4, context_frames=1)
+
+    def loader(**share):
+        return Stage1Loader(
+            TransitionSampler(world.version, config, 0), world.reader, world.features, 3, 3, **share
+        )
+
+    whole = list(loader())
+    parts = [list(loader(rank=r, world_size=world_size, accumulate=accumulate)) for r in range(world_size)]
+    for rank in parts:
+        assert [(b.step, b.micro) for b in rank] == [(s, m) for s in range(3) for m in range(accumulate)]
+    for step, batch in enumerate(whole):
+        share = [parts[r][step * accumulate + m] for m in range(accumulate) for r in range(world_size)]
+        number = world_size * accumulate
+        assert all(b.num_pairs == 4 // number for b in share)
+        assert [i for i, b in enumerate(share) for _ in range(b.num_pairs)] == sorted(
+            list(range(number)) * (4 // number)
+        )
+        for i, b in enumerate(share):
+            assert b.robot_ids[: b.num_pairs] == batch.robot_ids[:4][i::number]
+            assert torch.equal(b.human_pooled, batch.human_pooled[i::number])
+            transitions = batch.robot_frames[:8].unflatten(0, (4, 2))[i::number].flatten(0, 1)
+            assert torch.equal(b.robot_frames[: 2 * b.num_pairs], transitions)
+        singles = [name for b in share for name in (*b.robot_ids[b.num_pairs :], *b.human_ids[b.num_pairs :])]
+        assert sorted(singles) == sorted((*batch.robot_ids[4:], *batch.human_ids[4:]))
+
+
+def test_a_batch_that_cannot_be_split_is_one_sentence(folder, tmp_path):
+    world = World(folder, tmp_path / "features")
+    sampler = TransitionSampler(world.version, CONFIG, 0)
+    with pytest.raises(
+        UserError, match=r"3 pairs cannot be split .* set data\.pairs_per_batch to a multiple"
+    ):
+        Stage1Loader(sampler, world.reader, world.features, 3, 5, world_size=2)
+
+
+def test_position_counts_whole_steps_and_fits_any_number_of_ranks(folder, tmp_path):
+    world = World(folder, tmp_path / "features")
+    config = DataConfig(pairs_per_batch=4, singles_per_batch=0, context_frames=0)
+    sampler = TransitionSampler(world.version, config, 0)
+    loader = Stage1Loader(sampler, world.reader, world.features, 3, 4, accumulate=2)
+    iterator = iter(loader)
+    positions = []
+    for _ in range(3):
+        next(iterator)
+        positions.append(loader.state_dict()["step"])
+    assert positions == [0, 1, 1], "a step counts once all its micro-batches were given out"
+    resumed = Stage1Loader(sampler, world.reader, world.features, 3, 4, rank=1, world_size=4)
+    resumed.load_state_dict(loader.state_dict())
+    assert [b.step for b in resumed] == [1, 2, 3]
