@@ -99,10 +99,33 @@ def list_weights() -> None:
 
 @weights_app.command("pull")
 def pull_weights(
-    names: Annotated[list[str] | None, typer.Argument(help="Models to fetch; default: all.")] = None,
+    names: Annotated[list[str], typer.Argument(help="Models to fetch, as `harp weights list` names them.")],
 ) -> None:
-    """Fetch models now, so that later runs need no network. Each is checked by its SHA-256."""
-    from harp.weights.store import list_models, resolve
+    """Fetch models now, so that later runs need no network. Each is checked by its SHA-256.
 
-    for name in names or [state.entry.name for state in list_models()]:
+    Example:
+
+      harp weights pull dinov2-l14-reg4 siglip-so400m-14 t5-base
+    """
+    from harp.weights import resolve
+
+    for name in names:
         console.print(f"{name}: {resolve(name)}")
+
+
+@weights_app.command("verify")
+def verify_weights(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models to check; default: all in the cache.")
+    ] = None,
+) -> None:
+    """Read cached models again and compare them with what was recorded when they came.
+
+    Example:
+
+      harp weights verify minilm-l6
+    """
+    from harp.weights import list_models, verify
+
+    for name in names or [state.entry.name for state in list_models() if state.cached]:
+        console.print(f"{name}: as it came from {verify(name)}")

@@ -1,22 +1,26 @@
 """Checkpoint formats: reads published weights into our ViT, whose names are timm's.
 
 A format is a table of renames. Hugging Face stores q, k and v apart (we fuse them) and the class token's position
-in the position table (we add it to the token, once). The position table is resampled to the grid the model runs at
-with the release's own bicubic kernel; DINOv2 without registers does it without antialiasing.
+in the position table (we add it to the token, once, as timm does); OpenVLA stores LayerScale's `gamma` as
+`scale_factor`. Whatever stands before the names is cut off: `vision_backbone.featurizer.`, `visual.trunk.`, `module.`
+of data-parallel training. A checkpoint may hold several ViTs (OpenVLA and Prismatic hold two): the one that fits is
+taken. The position table is resampled to the grid the model runs at, bicubically; DINOv2 without registers does it
+without antialiasing.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_schemas.errors import UserError
 from harp.vision.vit import VisionTransformer
 from harp.weights import CATALOG, resolve
+from harp.weights.tensors import open_tensors
 
 State = dict[str, Tensor]
 
@@ -56,11 +60,15 @@ HUGGING_FACE_SIGLIP = NameFormat(
         (r"self_attn\.out_proj\.", "attn.proj."),
     ),
 )
-FORMATS = (HUGGING_FACE_DINOV2, HUGGING_FACE_SIGLIP)
+TIMM = NameFormat(
+    anchor="patch_embed.proj.weight",
+    renames=((r"\.scale_factor$", ".gamma"), (r"^register_tokens$", "reg_token")),
+)
+FORMATS = (HUGGING_FACE_DINOV2, HUGGING_FACE_SIGLIP, TIMM)
 
 
 def load_weights(vit: VisionTransformer, weights: str) -> None:
-    """Fill a ViT (all but its adapters) from a named model, a safetensors file, or a folder of them.
+    """Fill a ViT (all but its adapters) from a named model, a checkpoint file, or a folder of safetensors files.
 
     Raises:
         UserError: no such weights, an unknown format, or sizes other than the configuration's.
@@ -70,50 +78,59 @@ def load_weights(vit: VisionTransformer, weights: str) -> None:
         path = resolve(weights)
     elif not path.exists():
         raise UserError(f"No weights {weights!r}: neither a file nor one of {', '.join(CATALOG)}.")
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    if not files or any(file.suffix != ".safetensors" for file in files):
-        raise UserError(f"No safetensors file in {path}; pickled checkpoints are not read.")
-    state: State = {}
-    for file in files:
-        state |= load_file(file)
-    load_state(vit, state, weights)
+    load_state(vit, open_tensors(path), weights)
 
 
 def load_state(vit: VisionTransformer, state: Mapping[str, Tensor], source: str = "checkpoint") -> None:
-    """Fill a ViT (all but its adapters) from tensors under any known names; blocks it lacks are left out.
+    """Fill a ViT (all but its adapters) from tensors under any known names; what the ViT lacks is left out.
 
     Raises:
         UserError: unknown names, missing tensors, or other shapes; `source` is what the message calls them.
     """
-    native = _fit(_native_names(state, source), vit)
     wanted = {name: tensor.shape for name, tensor in vit.state_dict().items() if "_adapter." not in name}
-    wrong = [
-        f"{name} {tuple(shape)} (found {tuple(native[name].shape) if name in native else 'nothing'})"
-        for name, shape in wanted.items()
-        if name not in native or native[name].shape != shape
-    ]
-    if wrong:
-        raise UserError(f"{source} does not fit the configured ViT: expected {'; '.join(wrong[:3])}.")
-    vit.load_state_dict({name: native[name] for name in wanted}, strict=False)
-
-
-def _native_names(state: Mapping[str, Tensor], source: str) -> State:
-    for name_format in FORMATS:
-        prefixes = [
-            name.removesuffix(name_format.anchor) for name in state if name.endswith(name_format.anchor)
+    misfits: list[list[str]] = []
+    for name_format, prefix in _vits_in(state):
+        native = _fit(_native_names(state, name_format, prefix, wanted), vit)
+        wrong = [
+            f"{name} {tuple(shape)} (found {tuple(native[name].shape) if name in native else 'nothing'})"
+            for name, shape in wanted.items()
+            if name not in native or native[name].shape != shape
         ]
-        if prefixes:
-            prefix = prefixes[0]
-            break
-    else:
+        if not wrong:
+            vit.load_state_dict({name: native[name] for name in wanted}, strict=False)
+            return
+        misfits.append(wrong)
+    if not misfits:
         raise UserError(f"{source} has names of no known format, e.g. {next(iter(state), 'none at all')!r}.")
+    closest = min(misfits, key=len)
+    raise UserError(
+        f"{source} does not fit the configured ViT: {len(closest)} of {len(wanted)} tensors differ, "
+        f"expected {'; '.join(closest[:3])}."
+    )
+
+
+def _vits_in(state: Mapping[str, Tensor]) -> list[tuple[NameFormat, str]]:
+    """Format and prefix of every ViT in a checkpoint."""
+    return [
+        (name_format, name.removesuffix(name_format.anchor))
+        for name_format in FORMATS
+        for name in state
+        if name.endswith(name_format.anchor)
+    ]
+
+
+def _native_names(
+    state: Mapping[str, Tensor], name_format: NameFormat, prefix: str, wanted: Mapping[str, torch.Size]
+) -> State:
+    """Tensors of one ViT under our names; blocks and heads that are not wanted are not read."""
     native: State = {}
-    for name, tensor in state.items():
+    for name in state:
         if name.startswith(prefix):
             new = name.removeprefix(prefix)
             for pattern, replacement in name_format.renames:
                 new = re.sub(pattern, replacement, new)
-            native[new] = tensor
+            if re.sub(r"\.attn\.[qkv]\.", ".attn.qkv.", new) in wanted:
+                native[new] = state[name]
     return _fused_qkv(native)
 
 
@@ -121,8 +138,9 @@ def _fused_qkv(state: State) -> State:
     fused = dict(state)
     for name in state:
         if ".attn.q." in name:
-            parts = [fused.pop(name.replace(".attn.q.", f".attn.{part}.")) for part in "qkv"]
-            fused[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat(parts)
+            parts = [name.replace(".attn.q.", f".attn.{part}.") for part in "qkv"]
+            if all(part in state for part in parts):
+                fused[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat([fused.pop(part) for part in parts])
     return fused
 
 
@@ -131,20 +149,22 @@ def _fit(state: State, vit: VisionTransformer) -> State:
     positions = state.get("pos_embed")
     if positions is None:
         return state
-    config = vit.config
     positions = positions.float().view(1, -1, positions.shape[-1])
-    with_class_token = positions.shape[1] == config.position_grid**2 + 1
-    if config.class_token and with_class_token and "cls_token" in state:
-        state = state | {"cls_token": state["cls_token"] + positions[:, :1]}
+    if vit.config.class_token and "cls_token" in state and _is_square(positions.shape[1] - 1):
+        state = state | {"cls_token": state["cls_token"].float() + positions[:, :1]}
         positions = positions[:, 1:]
-    if positions.shape[1] == config.position_grid**2 and config.position_grid != vit.grid:
-        positions = resample_positions(positions, vit.grid, config.position_antialias)
+    if _is_square(positions.shape[1]) and positions.shape[1] != vit.grid**2:
+        positions = resample_positions(positions, vit.grid, vit.config.position_antialias)
     return state | {"pos_embed": positions}
+
+
+def _is_square(number: int) -> bool:
+    return number > 0 and math.isqrt(number) ** 2 == number
 
 
 def resample_positions(positions_1PD: Tensor, grid: int, antialias: bool) -> Tensor:
     """Bicubic resampling of a square table of position embeddings to `grid`×`grid`."""
-    side = int(positions_1PD.shape[1] ** 0.5)
+    side = math.isqrt(positions_1PD.shape[1])
     table = positions_1PD.view(1, side, side, -1).permute(0, 3, 1, 2)
     table = nn.functional.interpolate(
         table, size=(grid, grid), mode="bicubic", align_corners=False, antialias=antialias

@@ -27,6 +27,7 @@ ARCHITECTURES = {
         heads=16,
         mlp_width=4304,
         position_grid=16,
+        position_antialias=True,
         class_token=False,
         layer_scale=False,
         activation="gelu_tanh",

