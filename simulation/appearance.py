@@ -13,12 +13,12 @@ pairs at 112 px, R@1 averaged over both ways:
 
 import colorsys
 from dataclasses import dataclass
+from typing import Protocol
 
 import mujoco
 import numpy as np
 
 from simulation.content import Content
-from simulation.embodiment import Embodiment
 from simulation.objects import COLOURS
 from simulation.rotations import quaternion, unit
 from simulation.scene import CAMERA, CLUTTER
@@ -71,6 +71,13 @@ class Appearance:
     clutter: int = 2
     distance: float = 0.68
     height: float = 0.56
+
+
+class Actor(Protocol):
+    """Whatever is filmed: an embodiment's kind, `human` or `robot`, and its model."""
+
+    kind: str
+    model: mujoco.MjModel
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,7 @@ def _set_objects(model: mujoco.MjModel, look: Appearance, content: Content, rng:
 
 
 def apply(
-    body: Embodiment, content: Content, look: Appearance, rng: np.random.Generator, layout_seed: list[int]
+    body: Actor, content: Content, look: Appearance, rng: np.random.Generator, layout_seed: list[int]
 ) -> Tone:
     """Set colours, light, clutter and camera of the embodiment's model for one clip.
 
@@ -197,7 +204,7 @@ def apply(
     return Tone(gain, float((1 + look.shift_gamma * shift) * np.exp(p * rng.normal(0, 0.2))))
 
 
-def dress(body: Embodiment, subject: int, rng: np.random.Generator) -> None:
+def dress(body: Actor, subject: int, rng: np.random.Generator) -> None:
     """Give a human's model the subject's skin tone and a sleeve of a random colour."""
     model = body.model
     tone = np.array(SKIN_TONES[subject % len(SKIN_TONES)]) + rng.normal(0, 0.01, 3)

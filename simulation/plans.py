@@ -1,4 +1,4 @@
-"""Task plans: the waypoints of the tool point, the same for every embodiment, and the test of success.
+"""Task plans: the waypoints of the tool point, the same for every embodiment.
 
 A waypoint ends a phase. Phases carry the ground truth of time: two clips of a pair correspond where phase and
 progress agree.
@@ -21,7 +21,7 @@ from simulation.objects import (
     PUSH_HALF,
     REST_HEIGHT,
 )
-from simulation.rotations import about_x, about_z, matrix
+from simulation.rotations import about_x, about_z
 
 OPEN = 0.085
 PUSHES = {
@@ -33,7 +33,6 @@ WIDE = 0.10  # so that curled fingers do not hook what they leave
 OVERTRAVEL = 0.015  # metres a push goes on, as contact is soft
 CLEARANCE = 0.15
 CUP_GRASP = 0.014  # metres from the cup's middle towards its rim
-DISTURBANCE = 0.02  # metres that another object may move
 
 
 @dataclass(frozen=True)
@@ -146,29 +145,3 @@ def working_stance(content: Content) -> str:
 def plan(content: Content, body: Embodiment) -> list[Waypoint]:
     """Waypoints of the content's task for one embodiment."""
     return _PLANS[content.task](content, body)
-
-
-def succeeded(content: Content, poses: dict[str, np.ndarray]) -> bool:
-    """Whether the task is done and nothing else was disturbed.
-
-    Args:
-        content: what should have happened.
-        poses: final pose (7,) per body: position and quaternion wxyz; for `button_cap` the lowest position reached.
-    """
-    for name, xy in content.positions.items():
-        if name != content.object and np.linalg.norm(poses[name][:2] - xy) > DISTURBANCE:
-            return False
-    thing = poses[content.object]
-    start = content.positions[content.object]
-    if content.task == "pick_place":
-        off = np.linalg.norm(thing[:2] - content.positions[content.target])
-        standing = matrix(thing[3:])[2, 2] > 0.95
-        return bool(off < 0.04 and standing and abs(thing[2] - REST_HEIGHT[content.object]) < 0.02)
-    if content.task == "push":
-        along = np.array(DIRECTIONS[content.direction])
-        moved = thing[:2] - start
-        aside = moved - (moved @ along) * along
-        return bool(moved @ along > 0.05 and np.linalg.norm(aside) < 0.03)
-    if content.task == "press":
-        return bool(poses["button_cap"][2] < CAP_REST - 0.6 * CAP_TRAVEL)
-    return bool(matrix(thing[3:])[2, 2] > 0.97 and np.linalg.norm(thing[:2] - start) < 0.05)

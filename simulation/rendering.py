@@ -44,15 +44,15 @@ class Renderer:
         self._option = mujoco.MjvOption()
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._camera.fixedcamid = model.camera(CAMERA).id
         self._rect = mujoco.MjrRect(0, 0, size, size)
         self._gl = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._gl)
         self._gl.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
 
-    def render(self, data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray]:
+    def render(self, data: mujoco.MjData, camera: str = CAMERA) -> tuple[np.ndarray, np.ndarray]:
         """Colour (S, S, 3) uint8 and depth along the camera's z axis (S, S) metres."""
         self._context.make_current()
+        self._camera.fixedcamid = self._model.camera(camera).id
         mujoco.mjv_updateScene(
             self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
         )

@@ -15,9 +15,10 @@ import numpy as np
 from simulation.content import Content
 from simulation.embodiment import COMMAND_EVERY, Embodiment
 from simulation.objects import CAP_REST, FREE, LYING_CUP_HEIGHT, REST_HEIGHT, STATIC
-from simulation.plans import Waypoint, plan, succeeded, working_stance
+from simulation.plans import Waypoint, plan, working_stance
 from simulation.rotations import about_x, about_z, quaternion, slerp
 from simulation.scene import TIMESTEP
+from simulation.success import succeeded
 
 DURATION = {"human": (4.8, 6.6), "robot": (6.4, 9.2)}  # seconds a clip
 PHASE_SCALE = (0.65, 1.5)
@@ -76,9 +77,8 @@ def frame_times(rng: np.random.Generator, duration: float, rate: float | None) -
     return np.round(np.array(times[:-1]) / TIMESTEP) * TIMESTEP
 
 
-def reset(body: Embodiment, content: Content) -> None:
+def place_objects(model: mujoco.MjModel, data: mujoco.MjData, content: Content) -> None:
     """Put everything where the content says; what it does not use is parked out of sight."""
-    model, data = body.model, body.data
     mujoco.mj_resetData(model, data)
     for name in STATIC:
         xyz = [*content.positions[name], 0.0] if name in content.positions else [0.0, 0.0, -3.0]
@@ -92,6 +92,11 @@ def reset(body: Embodiment, content: Content) -> None:
         height = LYING_CUP_HEIGHT if lying else REST_HEIGHT[name]
         data.qpos[address : address + 3] = [*content.positions[name], height]
         data.qpos[address + 3 : address + 7] = quaternion(R)
+
+
+def reset(body: Embodiment, content: Content) -> None:
+    """Put everything where the content says, with nothing held."""
+    place_objects(body.model, body.data, content)
     body.release()
     body.touch_with(working_stance(content))
 

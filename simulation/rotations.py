@@ -18,6 +18,19 @@ def about(axis: np.ndarray | tuple[float, float, float], angle: float) -> np.nda
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
+def turn(vector: np.ndarray) -> np.ndarray:
+    """Rotation matrix of a rotation vector (3,): axis times angle."""
+    angle = float(np.linalg.norm(vector))
+    return about(vector, angle) if angle > 1e-12 else np.eye(3)
+
+
+def rotation_vector(R: np.ndarray) -> np.ndarray:
+    """Rotation vector (3,) of a rotation matrix, of length at most pi."""
+    vector = np.zeros(3)
+    mujoco.mju_quat2Vel(vector, quaternion(R), 1.0)
+    return vector
+
+
 def about_x(angle: float) -> np.ndarray:
     """Rotation about x."""
     return about((1, 0, 0), angle)

@@ -1,0 +1,67 @@
+"""What closed-loop evaluation needs of an environment, as structural types.
+
+Environments are found by name through the entry-point group `harp.environments`; each entry is a callable without
+required arguments that returns an `Environment`. Nothing here knows which there are.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Trial(Protocol):
+    """One start state: equal trials start equally, whatever the policy."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class Observation(Protocol):
+    """What a policy sees. Pictures are rendered when they are first read, so unread ones cost nothing.
+
+    third_view, wrist: (S, S, 3) uint8 RGB; proprioception: (P,) float64; instruction: English.
+    """
+
+    @property
+    def third_view(self) -> np.ndarray: ...
+    @property
+    def wrist(self) -> np.ndarray: ...
+    @property
+    def proprioception(self) -> np.ndarray: ...
+    @property
+    def instruction(self) -> str: ...
+
+
+class Environment(Protocol):
+    """A world that a policy acts in, one trial at a time.
+
+    Attributes: tasks; rate, control steps per second; episode_limit, control steps after which a trial ends;
+    action_dimensions, proprioception_dimensions.
+    """
+
+    tasks: tuple[str, ...]
+    rate: float
+    episode_limit: int
+    action_dimensions: int
+    proprioception_dimensions: int
+
+    def trials(self, task: str, count: int = 60, seed: int = 0) -> Sequence[Trial]:
+        """The first `count` trials of a task; a longer list begins with the shorter one."""
+        ...
+
+    def reset(self, trial: Trial) -> Observation:
+        """Start a trial."""
+        ...
+
+    def step(self, action: np.ndarray) -> tuple[Observation, bool, bool]:
+        """Carry out one action (A,) and return (observation, done, success); `done` on success or at the limit."""
+        ...
+
+    def close(self) -> None:
+        """Free the renderer."""
+        ...
