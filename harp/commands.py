@@ -33,6 +33,12 @@ def train_stage1(
     version: VersionOption = "latest",
     lake: LakeOption = Path("lake"),
     recipe: Annotated[str, typer.Option(help="laptop, paper, or a YAML file.")] = "laptop",
+    row: Annotated[
+        str | None,
+        typer.Option(
+            help="Row of the paper's tables, e.g. hr, harp-l2, harp-sr, paired-only: changes to the recipe."
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")
     ] = None,
@@ -48,10 +54,12 @@ def train_stage1(
     """
     from harp.data.version import version_folder
     from harp.recipes import load_stage1_recipe
+    from harp.recipes.rows import row_overrides
     from harp.training.progress import bars
     from harp.training.stage1 import train_stage1 as run
 
-    config, folder = load_stage1_recipe(recipe, set_ or []), version_folder(lake, version)
+    overrides = [*(row_overrides(row) if row else []), *(set_ or [])]
+    config, folder = load_stage1_recipe(recipe, overrides), version_folder(lake, version)
     with bars() as observers:
         result = run(config, folder, out, observers=observers)
     if result.already_finished:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ObjectiveName = Literal["none", "l2", "sr", "srpd"]
+ObjectiveName = Literal["none", "hr", "hr_style", "l2", "sr", "srpd"]
 
 
 class AlignmentConfig(BaseModel):
@@ -13,6 +13,7 @@ class AlignmentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     objective: ObjectiveName = "srpd"
+    """`hr` pools by attention of the instruction, all others by ρ."""
     weight: float = Field(default=1.0, ge=0)
     """λ_align."""
     source_margin: float = Field(default=0.1, ge=0)
@@ -23,6 +24,11 @@ class AlignmentConfig(BaseModel):
     """λ_{R→H}."""
     human_to_robot: float = Field(default=1.0, ge=0)
     """λ_{H→R}."""
+    negative_temperature: float | None = Field(default=None, ge=0)
+    """How PD sums up the distances to other pairs: their mean (none, the paper), their minimum (0), or between
+    the two a soft minimum, −T log mean exp(−d/T). A variant of ours."""
+    temperature: float = Field(default=0.1, gt=0)
+    """τ of `hr` and `hr_style`."""
 
 
 class LossConfig(BaseModel):

@@ -6,7 +6,7 @@ import torch
 def prediction_loss(
     predicted: torch.Tensor, target: torch.Tensor, detach_target: bool = True
 ) -> torch.Tensor:
-    """Mean over transitions of ‖Ŷ − Y‖², divided by the number of its elements.
+    """‖Ŷ − Y‖² of each transition (B,), divided by the number of its elements.
 
     The mean instead of the sum keeps the weight of this term independent of resolution and feature width.
 
@@ -17,4 +17,4 @@ def prediction_loss(
     """
     if detach_target:
         target = target.detach()
-    return (predicted.float() - target.float()).square().mean()
+    return (predicted.float() - target.float()).square().mean((1, 2))

@@ -12,7 +12,7 @@ EPSILON = 1e-6
 def masked_huber(
     predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, delta: float
 ) -> torch.Tensor:
-    """Mean over videos of ℓ_K(X) or ℓ_E(X): Σ M·H / (Σ M + ε), the sums over a video's frames and points.
+    """ℓ_K(X) or ℓ_E(X) of each video (B,): Σ M·H / (Σ M + ε), the sums over a video's frames and points.
 
     H is torch's Huber loss, averaged over x and y. A video without one visible point gives 0.
 
@@ -26,4 +26,4 @@ def masked_huber(
     target = torch.where(mask[..., None], target, predicted.detach().to(target.dtype))
     huber = huber_loss(predicted.to(target.dtype), target, reduction="none", delta=delta).mean(-1)
     weights = mask.to(huber.dtype).flatten(1)
-    return ((weights * huber.flatten(1)).sum(1) / (weights.sum(1) + EPSILON)).mean()
+    return (weights * huber.flatten(1)).sum(1) / (weights.sum(1) + EPSILON)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harp.data.config import DataConfig
 from harp.latent_action.config import LatentActionConfig
 from harp.losses.config import LossConfig
+from harp.training.routes import PairedPrediction, SinglePrediction
 from harp.vision.config import VisionConfig
 
 
@@ -51,12 +52,15 @@ class Stage1Config(BaseModel):
     seed: int = 0
     vision: VisionConfig
     text: TextConfig
-    latent_action: LatentActionConfig
+    latent_action: LatentActionConfig | None
+    """None trains the adapters by the alignment objective alone, as the HR and HR-Style rows of the paper do."""
     data: DataConfig
     losses: LossConfig
-    paired_prediction: Literal["cross", "self", "both"] = "cross"
-    """What pairs predict: the partner's future (the paper), their own, or both. Single demonstrations always
-    predict their own."""
+    paired_prediction: PairedPrediction = "cross"
+    """What pairs predict: the partner's future (the paper), their own, or both."""
+    single_prediction: SinglePrediction = "self"
+    """What demonstrations without partner predict: their own future (the paper), or nothing; their cues are
+    predicted in either case."""
     training: TrainingConfig
     evaluation_frames: int = Field(default=8, gt=0)
     """Frames per clip, evenly spaced, that evaluation pools (A.4)."""

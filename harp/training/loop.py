@@ -60,7 +60,7 @@ def run_steps(
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor
         with torch.autocast(device_type, torch.bfloat16, enabled=config.precision == "bf16"):
-            output = stage(batch)
+            output = stage(batch, stage.count(batch))
         optimizer.zero_grad()
         output.loss.backward()
         norms = {
@@ -69,14 +69,15 @@ def run_steps(
             ).item()
             for group in optimizer.param_groups
         }
-        metrics = {"loss": output.loss.item(), **output.metrics, **norms}
+        metrics = {"loss": output.loss.item(), **norms}
+        metrics |= {name: value.item() for name, value in output.metrics.items()}
         if not all(math.isfinite(value) for value in (metrics["loss"], *norms.values())):
             wrong = ", ".join(name for name, value in metrics.items() if not math.isfinite(value))
             raise TrainingDiverged(
                 f"Not finite at step {batch.step}: {wrong}; the batch holds {', '.join(batch.ids)}."
             )
         optimizer.step()
-        metrics |= stage.after_step(output, batch.step)
+        metrics |= stage.after_step([output], metrics, batch.step)
         now = time.perf_counter()
         metrics |= {"learning_rate_factor": factor, "seconds": now - clock}
         clock = now

@@ -1,18 +1,27 @@
 """What the training loop asks of a training stage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
+Counts = dict[str, int]
+"""How many items each mean of a loss runs over, by name."""
+
 
 @dataclass(frozen=True)
 class StepOutput:
-    """Result of one forward pass."""
+    """Result of one forward pass on one micro-batch of one worker.
+
+    The sums of `loss` and of each metric over micro-batches and workers are those of the whole batch. The gradients of
+    `loss` sum up to the gradient of the whole batch's loss.
+    """
 
     loss: torch.Tensor
     """Scalar with gradient."""
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Scalars without gradient."""
     state: Any = None
     """For `TrainingStage.after_step`."""
 
@@ -30,7 +39,13 @@ class Batch(Protocol):
 class TrainingStage(Protocol):
     """A module with a loss."""
 
-    def __call__(self, batch: Any) -> StepOutput: ...
+    def __call__(self, batch: Any, totals: Counts) -> StepOutput:
+        """Loss of a micro-batch, where `totals` are the counts of the whole batch."""
+        ...
+
+    def count(self, batch: Any) -> Counts:
+        """Counts of a micro-batch; the same names in every batch."""
+        ...
 
     def train(self) -> Any: ...
 
@@ -38,8 +53,10 @@ class TrainingStage(Protocol):
         """Groups for AdamW, each with `name`, `params`, `lr` and `weight_decay`."""
         ...
 
-    def after_step(self, output: StepOutput, step: int) -> dict[str, float]:
-        """Runs after the optimizer's step; returns metrics."""
+    def after_step(
+        self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
+    ) -> dict[str, float]:
+        """Runs after the optimizer's step, with the metrics of the whole batch; returns further metrics."""
         ...
 
     def trained_state(self) -> dict[str, torch.Tensor]:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 ADAPTERS = "vision_adapters.safetensors"
 LATENT_ACTION = "latent_action.safetensors"
+OBJECTIVE = "objective.safetensors"
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,22 @@ def train_stage1(
         encode=frozen_encoder(encoder, config.training.precision),
         identity=encoder_identity(encoder, config.training.precision),
         folder=feature_folder or out.parent / "frozen_features",
-        max_token_bytes=int(config.training.human_token_cache_gb * 1e9),
+        max_token_bytes=0
+        if stage.human_tokens == "none"
+        else int(config.training.human_token_cache_gb * 1e9),
         progress=observers.features,
     )
+    num_keypoints = config.latent_action.num_keypoints if config.latent_action else 0
     loader = Stage1Loader(
-        sampler, reader, features, config.latent_action.num_keypoints, config.training.steps
+        sampler, reader, features, num_keypoints, config.training.steps, human_tokens=stage.human_tokens
     )
     run_steps(stage, loader, config.training, out, observe=observers.step)
 
     save_file(encoder.adapter_state_dict(), out / ADAPTERS)
-    save_file(stage.latent_action.state_dict(), out / LATENT_ACTION)
+    if stage.latent_action:
+        save_file(stage.latent_action.state_dict(), out / LATENT_ACTION)
+    if stage.objective.state_dict():
+        save_file(stage.objective.state_dict(), out / OBJECTIVE)
     result = summarize(out, version.version_id)
     folder.finish(
         {name: value for name, value in asdict(result).items() if name not in ("run", "already_finished")}

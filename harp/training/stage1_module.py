@@ -2,28 +2,50 @@
 
 The robot branch runs through the adapted ViT with gradient; all human features are frozen. Gradients reach the
 adapters through the alignment loss, through the robot transitions that the latent action model reads, and through the
-frames its decoder is conditioned on; the decoder's target is detached by default.
+frames its decoder is conditioned on; the decoder's target is detached by default. Without a latent action model
+(the paper's HR and HR-Style rows) the alignment loss alone remains, and nothing else is computed.
+
+On several workers, global: every mean, the alignment's negatives, codebook statistics and revival, the latents'
+normalization. Per micro-batch under gradient accumulation: the alignment's negatives, the latents' normalization.
 
 Shapes: N_r robot and N_h human clips, of which B pairs come first on both sides; P patches, D dimension.
 """
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from harp.data.batch import CueTargets, Stage1Batch
+from harp.data.loader import HumanTokens
 from harp.latent_action.language import FrozenTextEncoder
-from harp.latent_action.model import LatentActionModel, LatentActions
+from harp.latent_action.model import LatentActionModel
 from harp.latent_action.quantizer import code_usage
-from harp.losses.alignment import PairedFeatures, build_objective
-from harp.losses.pooling import pool_frames, pool_patches
+from harp.losses.alignment import build_objective
+from harp.losses.features import PairedFeatures, PairStreams
 from harp.losses.prediction import prediction_loss
 from harp.losses.shared_cues import masked_huber
 from harp.losses.vq import vq_loss
 from harp.training.config import Stage1Config
-from harp.training.stage import StepOutput
+from harp.training.distributed import gathered, world_size
+from harp.training.routes import prediction_routes
+from harp.training.stage import Counts, StepOutput
 from harp.vision.encoder import HarpVisionEncoder
+
+
+@dataclass(frozen=True)
+class ClipLatents:
+    """Latent actions of a micro-batch, for the statistics of the codebook."""
+
+    keys: torch.Tensor
+    """(N,) int64: the same clip has the same key on every worker."""
+    latents: torch.Tensor
+    """(N, Q, d)."""
+    codes: torch.Tensor
+    """(N, Q)."""
 
 
 class Stage1(nn.Module):
@@ -34,139 +56,191 @@ class Stage1(nn.Module):
         self.config = config
         self.encoder = encoder
         self.text = text
-        self.latent_action = LatentActionModel(encoder.dim, text.dim, config.latent_action)
-        self.objective = build_objective(config.losses.alignment)
+        sizes = config.latent_action
+        self.latent_action = LatentActionModel(encoder.dim, text.dim, sizes) if sizes else None
+        self.objective = build_objective(config.losses.alignment, encoder.dim, text.dim)
+        trained = {id(parameter) for parameter in encoder.trainable_parameters()}
+        for parameter in encoder.parameters():  # adapters of blocks that never run are not trained
+            parameter.requires_grad_(id(parameter) in trained)
 
-    def forward(self, batch: Stage1Batch) -> StepOutput:
-        """L_stage1 = L_lam + λ_aux L_aux + λ_align L_align of one batch."""
-        losses = self.config.losses
+    @property
+    def human_tokens(self) -> HumanTokens:
+        """What the loader has to bring of the human frames."""
+        if self.objective.task_aware:
+            return "all"
+        return "transitions" if self.latent_action else "none"
+
+    def count(self, batch: Stage1Batch) -> Counts:
+        """Clips, predictions and pairs: what the means of the loss run over."""
+        clips = len(batch.robot_ids) + len(batch.human_ids)
+        return {"clips": clips, "predictions": len(self._routes(batch)[0]), "pairs": batch.num_pairs}
+
+    def forward(self, batch: Stage1Batch, totals: Counts) -> StepOutput:
+        """This batch's share of L_stage1 = L_lam + λ_aux L_aux + λ_align L_align."""
         z_robot, context = self._robot_tokens(batch)
-        z_human = self._human_tokens(batch, z_robot)
-        z = torch.cat((z_robot, z_human))
-        language = self.text.encode([*batch.robot_instructions, *batch.human_instructions])
+        loss, metrics, state = z_robot.new_zeros(()), {}, None
+        if self.latent_action:
+            loss, metrics, state = self._latent_action_loss(self.latent_action, batch, z_robot, totals)
 
-        actions = self.latent_action.encode(z, language)
-        source, target = prediction_routes(
-            len(z_robot), len(z_human), batch.num_pairs, self.config.paired_prediction
-        )
-        predicted = self.latent_action.decode(z[target, 0], actions.quantized[source], language[source])
-        prediction = prediction_loss(predicted, z[target, 1], losses.detach_target)
-        vq = vq_loss(actions.latents, actions.code_vectors, losses.commitment)
-        keypoints, effector = self._cue_losses(actions, CueTargets.cat((batch.robot_cues, batch.human_cues)))
-        loss = prediction + vq
-        loss = loss + losses.auxiliary * (losses.keypoints * keypoints + losses.effector * effector)
-
-        copied = prediction_loss(z[target, 0], z[target, 1]).item()
-        usage, perplexity = code_usage(actions.codes, self.config.latent_action.codebook_size)
-        metrics = {
-            "prediction": prediction.item(),
-            "prediction_over_copy": prediction.item() / max(copied, 1e-12),
-            "vq": vq.item(),
-            "keypoints": keypoints.item(),
-            "effector": effector.item(),
-            "code_usage": usage,
-            "code_perplexity": perplexity,
-        }
-        if batch.num_pairs:
-            robot_frames = torch.cat((z_robot[: batch.num_pairs], context), dim=1)
-            features = PairedFeatures(
-                robot=pool_frames(pool_patches(robot_frames)),
-                human=pool_frames(batch.human_pooled),
-                robot_frozen=pool_frames(batch.robot_frozen_pooled),
-            )
+        B = batch.num_pairs
+        streams = self._pair_streams(batch, torch.cat((z_robot[:B], context), dim=1))
+        pooled = self.objective.pool(streams)
+        features = PairedFeatures(*map(gathered, (pooled.robot, pooled.human, pooled.robot_frozen)))
+        if len(features.robot):
             alignment = self.objective(features)
-            loss = loss + losses.alignment.weight * alignment.loss
-            metrics |= {"alignment": alignment.loss.item(), **alignment.metrics}
-        return StepOutput(loss, metrics, state=actions)
+            # Every worker computes the loss of all pairs; its gradient reaches the features of its own pairs.
+            share = len(features.robot) / totals["pairs"]
+            loss = loss + self.config.losses.alignment.weight * share * alignment.loss
+            shares = {"alignment": alignment.loss.detach(), **alignment.metrics}
+            metrics |= {name: value * share / world_size() for name, value in shares.items()}
+        return StepOutput(loss, metrics, state)
+
+    def _latent_action_loss(
+        self,
+        model: LatentActionModel,
+        batch: Stage1Batch,
+        z_robot: torch.Tensor,
+        totals: Counts,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], ClipLatents]:
+        """(L_lam + λ_aux L_aux, their metrics, latents)."""
+        losses = self.config.losses
+        z = torch.cat((z_robot, self._human_tokens(batch, z_robot)))
+        language = self.text.encode([*batch.robot_instructions, *batch.human_instructions])
+        actions = model.encode(z, language)
+        source, target = (rows.to(z.device) for rows in self._routes(batch))
+        predicted = model.decode(z[target, 0], actions.quantized[source], language[source])
+        cues = CueTargets.cat((batch.robot_cues, batch.human_cues))
+        delta = losses.huber_delta
+        terms = {
+            "prediction": prediction_loss(predicted, z[target, 1], losses.detach_target),
+            "vq": vq_loss(actions.latents[source], actions.code_vectors[source], losses.commitment),
+            "keypoints": masked_huber(actions.keypoints, cues.keypoints, cues.keypoint_mask, delta),
+            "effector": masked_huber(actions.effector, cues.effector, cues.effector_mask, delta),
+            "copy": prediction_loss(z[target, 0].detach(), z[target, 1]),
+        }
+        over = {"prediction": "predictions", "vq": "predictions", "copy": "predictions"}
+        means = {name: term.sum() / max(totals[over.get(name, "clips")], 1) for name, term in terms.items()}
+        cue_loss = losses.keypoints * means["keypoints"] + losses.effector * means["effector"]
+        loss = means["prediction"] + means["vq"] + losses.auxiliary * cue_loss
+        keys = [clip_key("robot", i) for i in batch.robot_ids] + [
+            clip_key("human", i) for i in batch.human_ids
+        ]
+        state = ClipLatents(torch.tensor(keys, device=z.device), actions.latents.detach(), actions.codes)
+        return loss, {name: mean.detach() for name, mean in means.items()}, state
+
+    def _routes(self, batch: Stage1Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes = (len(batch.robot_ids), len(batch.human_ids), batch.num_pairs)
+        return prediction_routes(*sizes, self.config.paired_prediction, self.config.single_prediction)
 
     def _robot_tokens(self, batch: Stage1Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Adapted tokens of the transitions (N_r, 2, P, D) and of the pairs' context frames (B, C, P, D)."""
-        P, D = self.encoder.num_patches, self.encoder.dim
+        tokens = self._encode(batch.robot_frames, self.encoder.adapted)
         num_transitions = 2 * len(batch.robot_ids)
-        if not len(batch.robot_frames):
-            return torch.empty(0, 2, P, D), torch.empty(0, 0, P, D)
-        tokens = self.encoder.adapted(self.encoder.preprocess(batch.robot_frames))
-        num_context = (len(tokens) - num_transitions) // max(batch.num_pairs, 1)
-        transitions = tokens[:num_transitions].view(-1, 2, P, D)
-        return transitions, tokens[num_transitions:].view(batch.num_pairs, num_context, P, D)
+        return tokens[:num_transitions].unflatten(0, (-1, 2)), self._context(tokens[num_transitions:], batch)
 
     def _human_tokens(self, batch: Stage1Batch, like: torch.Tensor) -> torch.Tensor:
         """Frozen tokens of the transitions (N_h, 2, P, D)."""
-        shape = (-1, 2, self.encoder.num_patches, self.encoder.dim)
-        if not batch.human_ids:
-            return like.new_empty(0, *shape[1:])
         if batch.human_tokens is not None:
-            return batch.human_tokens.to(like.dtype)
+            tokens = batch.human_tokens if batch.human_ids else like[:0]
+            return tokens.to(like.dtype)
         assert batch.human_frames is not None
-        return self.encoder.frozen(self.encoder.preprocess(batch.human_frames)).view(shape).to(like.dtype)
+        return self._encode(batch.human_frames, self.encoder.frozen).unflatten(0, (-1, 2)).to(like.dtype)
 
-    def _cue_losses(self, actions: LatentActions, cues: CueTargets) -> tuple[torch.Tensor, torch.Tensor]:
-        delta = self.config.losses.huber_delta
-        return (
-            masked_huber(actions.keypoints, cues.keypoints, cues.keypoint_mask, delta),
-            masked_huber(actions.effector, cues.effector, cues.effector_mask, delta),
-        )
+    def _pair_streams(self, batch: Stage1Batch, robot: torch.Tensor) -> PairStreams:
+        """The pairs' transitions and context frames, as patch tokens where the objective needs them."""
+        B, F, _, D = robot.shape
+        sentences = self._sentences(batch.robot_instructions[:B]).to(robot.device)
+        if not self.objective.task_aware:
+            human, frozen = (
+                kept.view(B, F, 1, D) for kept in (batch.human_pooled, batch.robot_frozen_pooled)
+            )
+            return PairStreams(robot, human, frozen, sentences)
+        transitions = batch.robot_frames[: 2 * B]
+        context = batch.robot_frames[2 * len(batch.robot_ids) :]
+        frozen_transitions = self._encode(transitions, self.encoder.frozen).unflatten(0, (-1, 2))
+        frozen_context = self._context(self._encode(context, self.encoder.frozen), batch)
+        human_context = batch.human_context_tokens
+        if human_context is None:
+            assert batch.human_context_frames is not None
+            human_context = self._context(
+                self._encode(batch.human_context_frames, self.encoder.frozen), batch
+            )
+        human = torch.cat((self._human_tokens(batch, robot)[:B], human_context.to(robot.dtype)), dim=1)
+        return PairStreams(robot, human, torch.cat((frozen_transitions, frozen_context), dim=1), sentences)
+
+    def _sentences(self, instructions: Sequence[str]) -> torch.Tensor:
+        """Mean token embedding of each instruction (n, E)."""
+        if not instructions:
+            return torch.empty(0, self.text.dim)
+        text = self.text.encode(instructions)
+        return (text.tokens * text.mask[..., None]).sum(1) / text.mask.sum(1, keepdim=True)
+
+    def _encode(self, frames: torch.Tensor, encode: Any) -> torch.Tensor:
+        """(n, H, W, 3) → (n, P, D), where n may be 0."""
+        if not len(frames):
+            return torch.empty(0, self.encoder.num_patches, self.encoder.dim, device=frames.device)
+        return encode(self.encoder.preprocess(frames))
+
+    def _context(self, tokens: torch.Tensor, batch: Stage1Batch) -> torch.Tensor:
+        """(B C, P, D) → (B, C, P, D)."""
+        return tokens.view(batch.num_pairs, len(tokens) // max(batch.num_pairs, 1), *tokens.shape[1:])
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Adapters, codebook and latent action model, each with its rate and decay."""
         settings = self.config.training
-        codebook = self.latent_action.vq.codebook.weight
-        others = [p for p in self.latent_action.parameters() if p is not codebook]
-        return [
-            {
-                "name": "adapters",
-                "params": list(self.encoder.trainable_parameters()),
-                "lr": settings.adapter_learning_rate,
-                "weight_decay": 0.0,
-            },
-            {"name": "codebook", "params": [codebook], "lr": settings.learning_rate, "weight_decay": 0.0},
-            {
-                "name": "latent_action",
-                "params": [*others, *self.objective.parameters()],
-                "lr": settings.learning_rate,
-                "weight_decay": settings.weight_decay,
-            },
-        ]
+        adapters = list(self.encoder.trainable_parameters())
+        rate = settings.adapter_learning_rate
+        groups = [{"name": "adapters", "params": adapters, "lr": rate, "weight_decay": 0.0}]
+        others = list(self.objective.parameters())
+        rate = settings.learning_rate
+        if self.latent_action:
+            codebook = self.latent_action.vq.codebook.weight
+            groups.append({"name": "codebook", "params": [codebook], "lr": rate, "weight_decay": 0.0})
+            others = [*(p for p in self.latent_action.parameters() if p is not codebook), *others]
+        if others:
+            decay = settings.weight_decay
+            groups.append({"name": "latent_action", "params": others, "lr": rate, "weight_decay": decay})
+        return groups
 
-    def after_step(self, output: StepOutput, step: int) -> dict[str, float]:
-        """Revive dead codes on the latents of this step."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        return {"codes_revived": self.latent_action.vq.revive(output.state.latents, generator)}
+    def after_step(
+        self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
+    ) -> dict[str, float]:
+        """Revive dead codes on the latents of this step, those of all workers."""
+        if not self.latent_action:
+            return {}
+        states: list[ClipLatents] = [output.state for output in outputs]
+        keys = gathered(torch.cat([state.keys for state in states]))
+        # In one order whatever worker they come from, because a revival draws by row.
+        latents = gathered(torch.cat([state.latents for state in states]))[keys.argsort()]
+        codes = gathered(torch.cat([state.codes for state in states]))
+        usage, perplexity = code_usage(codes, self.latent_action.vq.codebook.num_embeddings)
+        generator = torch.Generator(latents.device).manual_seed(self.config.seed * 1_000_003 + step)
+        return {
+            "prediction_over_copy": metrics["prediction"] / max(metrics["copy"], 1e-12),
+            "code_usage": usage,
+            "code_perplexity": perplexity,
+            "codes_revived": self.latent_action.vq.revive(latents, generator),
+        }
 
     def trained_state(self) -> dict[str, torch.Tensor]:
         """Adapters as `encoder.…`, the latent action model as `latent_action.…`, the objective's own parameters."""
-        parts = {
-            "encoder": self.encoder.adapter_state_dict(),
-            "latent_action": self.latent_action.state_dict(),
-            "objective": self.objective.state_dict(),
-        }
+        parts = {"encoder": self.encoder.adapter_state_dict(), "objective": self.objective.state_dict()}
+        if self.latent_action:
+            parts["latent_action"] = self.latent_action.state_dict()
         return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
 
     def load_trained_state(self, state: dict[str, torch.Tensor]) -> None:
         """Inverse of `trained_state`."""
         self.encoder.load_adapter_state_dict(_part(state, "encoder"))
-        self.latent_action.load_state_dict(_part(state, "latent_action"))
         self.objective.load_state_dict(_part(state, "objective"))
+        if self.latent_action:
+            self.latent_action.load_state_dict(_part(state, "latent_action"))
 
 
-def prediction_routes(
-    num_robot: int, num_human: int, num_pairs: int, paired: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Who explains whose future: (source rows of the codes, target rows of condition and future).
-
-    Rows count robot clips first, then human clips, pairs first in each. Single demonstrations always explain
-    themselves; pairs explain their partner (`cross`), themselves (`self`) or `both`.
-    """
-    rows = torch.arange(num_robot + num_human)
-    partner = rows.clone()
-    partner[:num_pairs] = rows[num_robot : num_robot + num_pairs]
-    partner[num_robot : num_robot + num_pairs] = rows[:num_pairs]
-    if paired == "self":
-        return rows, rows
-    if paired == "cross":
-        return rows, partner
-    is_paired = partner != rows
-    return torch.cat((rows, rows[is_paired])), torch.cat((partner, rows[is_paired]))
+def clip_key(side: str, subject_id: str) -> int:
+    """63 bits that stand for one side of a subject."""
+    digest = hashlib.blake2b(f"{side} {subject_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:

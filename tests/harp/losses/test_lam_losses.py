@@ -17,14 +17,17 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_prediction_is_the_mean_square():
     predicted, target = random(2, 3, 4).float(), random(2, 3, 4, seed=1).float()
-    expected = sum(float(a - b) ** 2 for a, b in zip(predicted.flatten(), target.flatten(), strict=True)) / 24
-    assert prediction_loss(predicted, target).item() == pytest.approx(expected, rel=1e-5)
+    expected = [
+        sum(float(predicted[b, p, v] - target[b, p, v]) ** 2 for p in range(3) for v in range(4)) / 12
+        for b in range(2)
+    ]
+    assert prediction_loss(predicted, target).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_prediction_target_gets_gradient_only_where_asked(detach):
-    predicted, target = random(2, 3).requires_grad_(), random(2, 3, seed=1).requires_grad_()
-    prediction_loss(predicted, target, detach_target=detach).backward()
+    predicted, target = random(2, 3, 4).requires_grad_(), random(2, 3, 4, seed=1).requires_grad_()
+    prediction_loss(predicted, target, detach_target=detach).sum().backward()
     assert predicted.grad is not None
     assert (target.grad is None) == detach
 
@@ -34,23 +37,20 @@ def test_vq_moves_codes_and_latents_apart_from_each_other():
         random(3, 2, 4).float().requires_grad_(),
         random(3, 2, 4, seed=1).float().requires_grad_(),
     )
-    loss = vq_loss(latents, codes, commitment=0.25)
-    square = (
-        sum(
-            float(a - b) ** 2
-            for a, b in zip(latents.detach().flatten(), codes.detach().flatten(), strict=True)
-        )
-        / 24
-    )
-    assert loss.item() == pytest.approx(1.25 * square, rel=1e-5)
-    loss.backward()
+    losses = vq_loss(latents, codes, commitment=0.25)
+    expected = [
+        1.25 * sum((latents[b, q, d] - codes[b, q, d]).item() ** 2 for q in range(2) for d in range(4)) / 8
+        for b in range(3)
+    ]
+    assert losses.tolist() == pytest.approx(expected, rel=1e-5)
+    losses.mean().backward()
     difference = (latents - codes).detach()
     torch.testing.assert_close(latents.grad, 0.25 * 2 * difference / 24)
     torch.testing.assert_close(codes.grad, -2 * difference / 24)
 
 
 def huber_oracle(predicted, target, mask):
-    total = 0.0
+    losses = []
     for b in range(len(predicted)):
         weighted, count = 0.0, 0
         for frame in range(predicted.shape[1]):
@@ -61,21 +61,22 @@ def huber_oracle(predicted, target, mask):
                         sum(0.5 * e * e if e <= DELTA else DELTA * (e - DELTA / 2) for e in errors) / 2
                     )
                     count += 1
-        total += weighted / (count + EPSILON)
-    return total / len(predicted)
+        losses.append(weighted / (count + EPSILON))
+    return losses
 
 
 def test_masked_huber_equals_the_equation_and_ignores_what_is_hidden():
     predicted, target = 0.3 * random(4, 2, 3, 2), 0.3 * random(4, 2, 3, 2, seed=1)
     mask = torch.rand(4, 2, 3, generator=torch.Generator().manual_seed(2)) < 0.6
     mask[1] = False  # a video that shows nothing counts as 0
-    loss = masked_huber(predicted, target, mask, DELTA)
-    assert loss.item() == pytest.approx(huber_oracle(predicted, target, mask), rel=1e-9)
+    losses = masked_huber(predicted, target, mask, DELTA)
+    assert losses.tolist() == pytest.approx(huber_oracle(predicted, target, mask), rel=1e-9)
+    assert losses[1] == 0
     target[~mask] = float("nan")
     predicted.requires_grad_()
     hidden = masked_huber(predicted, target, mask, DELTA)
-    hidden.backward()
-    assert hidden.item() == loss.item()
+    hidden.sum().backward()
+    assert torch.equal(hidden, losses)
     assert predicted.grad is not None
     assert torch.isfinite(predicted.grad).all()
     assert (predicted.grad[~mask] == 0).all()

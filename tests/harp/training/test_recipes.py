@@ -7,6 +7,7 @@ from data_schemas.errors import UserError
 from harp.latent_action.language import Language
 from harp.latent_action.model import LatentActionModel
 from harp.recipes import load_stage1_recipe
+from harp.recipes.rows import ROWS, row_overrides
 from harp.vision.encoder import HarpVisionEncoder
 
 
@@ -27,6 +28,24 @@ def test_paper_recipe_has_the_papers_sizes():
 
 def _language_on_meta() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.empty(2, 9, 768, device="meta"), torch.ones(2, 9, dtype=torch.bool, device="meta")
+
+
+@pytest.mark.parametrize("recipe", ["laptop", "paper"])
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_of_the_tables_is_a_valid_recipe(recipe, row):
+    assert load_stage1_recipe(recipe, row_overrides(row))
+
+
+def test_paired_only_rows_have_neither_singles_nor_a_latent_action_model():
+    for row in ("hr", "hr-style"):
+        config = load_stage1_recipe("laptop", row_overrides(row))
+        assert config.latent_action is None
+        assert config.data.singles_per_batch == 0
+
+
+def test_unknown_row_is_one_sentence():
+    with pytest.raises(UserError, match="no row 'harp-srdp'; the rows are none, hr, hr-style"):
+        row_overrides("harp-srdp")
 
 
 def test_overrides():

@@ -10,7 +10,7 @@ from data_schemas.errors import UserError
 from harp.training.loop import TrainingDiverged
 from harp.training.metrics import read_metrics
 from harp.training.progress import Observers
-from harp.training.stage1 import ADAPTERS, LATENT_ACTION, train_stage1
+from harp.training.stage1 import ADAPTERS, LATENT_ACTION, OBJECTIVE, train_stage1
 from tests.harp.tiny_version import write_version
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
 
@@ -94,17 +94,45 @@ def test_losses_fall_and_adapters_move(version, text, tmp_path):
     assert any(weight.abs().max() > 0 for weight in up)
 
 
-@pytest.mark.parametrize("routes", ["self", "both"])
-@pytest.mark.parametrize("objective", ["none", "l2", "sr"])
-def test_every_switch_trains(version, text, tmp_path, routes, objective):
+@pytest.mark.parametrize(
+    ("paired", "single", "objective"),
+    [
+        ("self", "self", "none"),
+        ("both", "none", "l2"),
+        ("cross", "none", "hr_style"),
+        ("cross", "self", "hr"),
+    ],
+)
+def test_every_switch_trains(version, text, tmp_path, paired, single, objective):
     config = tiny_config(
         text,
         training__steps=2,
-        paired_prediction=routes,
+        paired_prediction=paired,
+        single_prediction=single,
         losses={"alignment": {"objective": objective}},
         training__human_token_cache_gb=0,
     )
     assert train_stage1(config, version, tmp_path / "run").steps == 2
+    assert (tmp_path / "run" / OBJECTIVE).is_file() == (objective == "hr")
+
+
+@pytest.mark.parametrize("objective", ["hr", "hr_style"])
+def test_alignment_alone_has_no_latent_action_model(version, text, tmp_path, objective):
+    config = tiny_config(
+        text,
+        training__steps=30,
+        training__adapter_learning_rate=1e-2,
+        training__checkpoint_every=30,
+        latent_action=None,
+        data__singles_per_batch=0,
+        losses={"alignment": {"objective": objective}},
+    )
+    train_stage1(config, version, tmp_path / "run")
+    rows = read_metrics(tmp_path / "run")
+    assert "prediction" not in rows[0]
+    assert sum(row["alignment"] for row in rows[-5:]) < sum(row["alignment"] for row in rows[:5])
+    assert (tmp_path / "run" / ADAPTERS).is_file()
+    assert not (tmp_path / "run" / LATENT_ACTION).is_file()
 
 
 def test_a_loss_that_is_not_finite_names_step_and_data(version, text, tmp_path):

@@ -10,7 +10,7 @@ from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
 from harp.latent_action.language import FrozenTextEncoder
 from harp.training.stage1 import encoder_identity, frozen_encoder
-from harp.training.stage1_module import Stage1, prediction_routes
+from harp.training.stage1_module import Stage1
 from harp.vision.encoder import load_vision_encoder
 from tests.harp.tiny_version import write_version
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
@@ -41,22 +41,14 @@ def world(tmp_path_factory):
     return stage, batch
 
 
-def test_routes():
-    # 3 robot clips (2 paired), 4 human clips (2 paired): rows 0-2 and 3-6.
-    source, target = prediction_routes(3, 4, 2, "cross")
-    assert source.tolist() == [0, 1, 2, 3, 4, 5, 6]
-    assert target.tolist() == [3, 4, 2, 0, 1, 5, 6]
-    source, target = prediction_routes(3, 4, 2, "self")
-    assert source.tolist() == target.tolist() == [0, 1, 2, 3, 4, 5, 6]
-    source, target = prediction_routes(3, 4, 2, "both")
-    assert source.tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1, 3, 4]
-    assert target.tolist() == [3, 4, 2, 0, 1, 5, 6, 0, 1, 3, 4]
+def step(stage, batch):
+    return stage(batch, stage.count(batch))
 
 
 def test_gradients_reach_adapters_and_model_but_nothing_frozen(world):
     stage, batch = world
     stage.zero_grad()
-    stage(batch()).loss.backward()
+    step(stage, batch()).loss.backward()
     trained = {id(p) for group in stage.parameter_groups() for p in group["params"]}
     for name, parameter in stage.named_parameters():
         if id(parameter) in trained:
@@ -70,7 +62,7 @@ def test_gradients_reach_adapters_and_model_but_nothing_frozen(world):
 
 def test_kept_tokens_give_the_loss_of_computed_ones(world):
     stage, batch = world
-    kept, computed = stage(batch()), stage(batch(max_token_bytes=0))
+    kept, computed = step(stage, batch()), step(stage, batch(max_token_bytes=0))
     assert kept.loss.item() == pytest.approx(computed.loss.item(), rel=1e-3)  # kept in bfloat16
     assert kept.metrics["alignment"] == computed.metrics["alignment"]
 
@@ -83,7 +75,7 @@ def test_human_features_are_the_same_after_training(world):
     optimizer = torch.optim.AdamW(stage.parameter_groups())
     for _ in range(3):
         optimizer.zero_grad()
-        stage(batch()).loss.backward()
+        step(stage, batch()).loss.backward()
         optimizer.step()
     assert torch.equal(before, adapted_before), "adapters begin at the identity"
     assert torch.equal(before, frozen_encoder(stage.encoder, "fp32")(frames))
@@ -95,13 +87,13 @@ def test_one_batch_can_be_learned(world):
     data = batch()
     optimizer = torch.optim.AdamW(stage.parameter_groups())
     history = []
-    for step in range(80):
-        output = stage(data)
+    for number in range(80):
+        output = step(stage, data)
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()
-        stage.after_step(output, step)
-        history.append(output.metrics)
+        metrics = {name: value.item() for name, value in output.metrics.items()}
+        history.append(metrics | stage.after_step([output], metrics, number))
     for name in ("prediction", "keypoints", "effector"):
         assert history[-1][name] < 0.7 * history[0][name], name
     assert history[-1]["code_perplexity"] > 2
@@ -110,14 +102,14 @@ def test_one_batch_can_be_learned(world):
 def test_trained_state_round_trip(world):
     stage, batch = world
     state = {name: tensor.clone() for name, tensor in stage.trained_state().items()}
-    expected = stage(batch()).loss.item()
+    expected = step(stage, batch()).loss.item()
     with torch.no_grad():
         for parameter in stage.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1)
-    assert stage(batch()).loss.item() != expected
+    assert step(stage, batch()).loss.item() != expected
     stage.load_trained_state(state)
-    assert stage(batch()).loss.item() == expected
+    assert step(stage, batch()).loss.item() == expected
 
 
 def test_encoder_identity_follows_frozen_weights_only(world):
