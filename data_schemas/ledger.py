@@ -1,14 +1,14 @@
 """The ledger: one row per item, stage and attempt."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from data_schemas.row import Row
 
 
 @dataclass(frozen=True)
 class LedgerEntry(Row):
-    """What happened to one item in one attempt at one stage."""
+    """What happened to one item in one attempt at one stage; or that an operator gave it another chance."""
 
     TABLE: ClassVar[str] = "ledger"
 
@@ -20,14 +20,25 @@ class LedgerEntry(Row):
     run_id: str
     attempt: int
     outcome: str
-    """`done`, `filtered` or `failed`."""
+    """`done`, `filtered`, `failed`, or `requeued` by `harp quarantine requeue`."""
     reason: str
-    """Named reason of a filter or failure; empty when done."""
+    """Named reason of a filter or failure; when done empty, or `already_done` if another run's row was first."""
     detail: str
-    """One sentence, or the traceback of an unexpected exception."""
+    """One sentence for people."""
     retryable: bool
+    """The next run tries the item again. A failed item that is not retryable is in quarantine."""
     worker: str
     seconds: float
     peak_memory_mb: float
     finished_at: str
     """UTC, ISO 8601."""
+    exception: str = ""
+    """Class of what was raised, such as `ValueError`; empty where nothing was."""
+    traceback: str = ""
+    part: str = ""
+    """Of an item made of others, such as a shard of subjects, the id of the one to blame."""
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """Entries written before a column existed have null there."""
+        return super().from_record({k: "" if v is None else v for k, v in record.items()})

@@ -6,34 +6,45 @@ Every step reads the rows of earlier steps from the lake, computes what has no r
 commits as it goes. Running again does nothing; a changed setting recomputes its step and what follows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
-from data_schemas.cues import ObjectTrack, WristTrack
-from data_schemas.demonstrations import Demonstration
-from data_schemas.pairs import Alignment, Shard, Verdict
+from data_schemas.cues import WristTrack
+from data_schemas.pairs import Shard, Verdict
 from data_schemas.versions import Manifest
 from pipelines.alignment.stage import AlignStage
 from pipelines.datasets.ingest import IngestStage, source_item
 from pipelines.engine.executors import Executor
 from pipelines.engine.lake import Lake
+from pipelines.engine.ledger import unsolved
 from pipelines.engine.runner import run_stage
-from pipelines.engine.stage import Item, Stage
-from pipelines.engine.summary import StageSummary
-from pipelines.inputs import Annotated, PairInput, TrackInput, VerdictInput, VideoInput
+from pipelines.engine.stage import Stage
+from pipelines.engine.summary import StageFailed, StageSummary
+from pipelines.engine.work import Work
 from pipelines.objects.stage import ObjectStage
-from pipelines.pairing import Pairing, pair_up
+from pipelines.outlines import RunView, SubjectOutline
 from pipelines.quality.verdict import VerdictStage
 from pipelines.recipe import CurateRecipe
-from pipelines.runs import RunRecord, StageRecord, new_run_id, save_run
+from pipelines.runs import RunRecord, StageRecord, keep_sources, new_run_id, read_sources, save_run
 from pipelines.shards.publish import publish
-from pipelines.shards.stage import ShardStage, Subject, shard_items
+from pipelines.shards.stage import ShardStage, plan_shards
 from pipelines.wrists.stage import WristStage
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, items finished, items in all)."""
+
+UPSTREAM: dict[str, tuple[str, ...]] = {
+    "ingest": (),
+    "wrist_tracks": ("ingest",),
+    "object_tracks": ("ingest", "wrist_tracks"),
+    "alignments": ("ingest", "wrist_tracks", "object_tracks"),
+    "verdicts": ("ingest", "wrist_tracks", "object_tracks", "alignments"),
+    "shards": ("ingest", "wrist_tracks", "object_tracks", "alignments", "verdicts"),
+}
+"""Stage -> the stages whose rows it reads, in the order they run."""
 
 
 class Curation:
@@ -50,7 +61,8 @@ class Curation:
     ) -> None:
         self.recipe, self.raw_root, self.lake, self.executor = recipe, raw_root, lake, executor
         self.limit, self.progress = limit, progress
-        self.keys: dict[str, str] = {}
+        self.stages = make_stages(recipe, lake)
+        self.keys = stage_keys(self.stages)
         self.record = RunRecord(
             run_id=new_run_id(recipe.dataset),
             dataset=recipe.dataset,
@@ -59,64 +71,59 @@ class Curation:
             executor=type(executor).__name__,
             started_at=datetime.now(UTC).isoformat(),
         )
+        self.view = RunView(lake, raw_root, self.keys, lambda: read_sources(lake, self.record))
 
     # === The steps ===
 
     def ingest(self) -> StageSummary:
         """Find the clips, check them, index their frames."""
         clips = list(self.recipe.make_reader().discover(self.raw_root))[: self.limit]
-        items = [source_item(clip, self.raw_root) for clip in clips]
-        self.record.sources = [item.item_id for item in items]
-        return self._run(IngestStage(self.recipe.ingest), items, upstream=[])
+        work = Work.of([source_item(clip, self.raw_root) for clip in clips])
+        self.record.sources = keep_sources(self.lake, work.labels)
+        return self._run("ingest", work)
 
     def find_wrists(self) -> StageSummary:
         """Human wrist by detection, robot end effector by projection."""
-        items = [
-            Item(d.demonstration_id, d.source, VideoInput(d, self.raw_root)) for d in self.demonstrations
-        ]
-        return self._run(WristStage(self.recipe.wrists), items, upstream=["ingest"])
+        return self._run("wrist_tracks", self.work("wrist_tracks"))
 
     def track_objects(self) -> StageSummary:
         """Keypoints of the manipulated object, found near where the wrist dwelt."""
-        items = [
-            Item(d.demonstration_id, d.source, TrackInput(d, self.raw_root, self.wrists[d.demonstration_id]))
-            for d in self.demonstrations
-            if d.demonstration_id in self.wrists
-        ]
-        return self._run(ObjectStage(self.recipe.objects), items, upstream=["ingest", "wrist_tracks"])
+        return self._run("object_tracks", self.work("object_tracks"))
 
     def align(self) -> StageSummary:
         """Match every robot frame with a human frame."""
-        items = [
-            Item(
-                p.pair_id,
-                p.robot.source,
-                PairInput(p.pair_id, self._annotated(p.human), self._annotated(p.robot)),
-            )
-            for p in self.pairing.pairs
-        ]
-        return self._run(
-            AlignStage(self.recipe.alignment), items, ["ingest", "wrist_tracks", "object_tracks"]
-        )
+        return self._run("alignments", self.work("alignments"))
 
     def judge(self) -> StageSummary:
         """Decide, with named reasons, what may be published."""
-        items = [Item(subject.subject_id, label, subject) for label, subject in self._subjects()]
-        upstream = ["ingest", "wrist_tracks", "object_tracks", "alignments"]
-        return self._run(VerdictStage(self.recipe.verdict), items, upstream)
+        return self._run("verdicts", self.work("verdicts"))
 
     def write_shards(self) -> StageSummary:
-        """Aligned frames and cues of everything accepted, as WebDataset tars."""
-        verdicts = self.lake.read(Verdict, self.keys["verdicts"])
-        subjects = [
-            Subject(s.subject_id, verdicts[s.subject_id].kind, s.human, s.robot, s.alignment)
-            for _, s in self._subjects()
-            if s.subject_id in verdicts and verdicts[s.subject_id].accepted
-        ]
-        items = shard_items(subjects, self.recipe.shards)
-        self._shards = [item.item_id for item in items]
-        upstream = ["ingest", "wrist_tracks", "object_tracks", "alignments", "verdicts"]
-        return self._run(ShardStage(self.recipe.shards, self.lake.root), items, upstream)
+        """Aligned frames and cues of everything accepted, as WebDataset tars.
+
+        A subject that breaks while it is packed is left out, and the shard is packed again from the others.
+        """
+        accepted = self._accepted()
+        left_out = {
+            entry.part
+            for entry in unsolved(self.lake, self.keys["shards"]).values()
+            if entry.part and not entry.retryable
+        }
+        while True:
+            kept = [subject for subject in accepted if subject.subject_id not in left_out]
+            shards = plan_shards(kept, self.recipe.shards)
+            work = Work(
+                {i: shard.label for i, shard in sorted(shards.items())},
+                lambda ids, shards=shards: self.view.shard_inputs(shards[i] for i in ids),
+            )
+            summary = self._run("shards", work, max_failed_fraction=1.0)
+            broken = {entry.part for entry in summary.failures if entry.part}
+            if not broken:
+                break
+            left_out |= broken
+        self._shards = list(work.labels)
+        self.record.left_out = sorted(left_out & {subject.subject_id for subject in accepted})
+        return self._with_left_out(summary, len(accepted))
 
     def publish(self) -> Manifest:
         """Name the shards as one immutable version; the same content gives the same version."""
@@ -131,62 +138,94 @@ class Curation:
 
     # === What the steps share ===
 
-    @cached_property
-    def demonstrations(self) -> list[Demonstration]:
-        """This run's demonstrations; two files of equal content are one demonstration."""
-        rows = self.lake.read(Demonstration, self.keys["ingest"], self.record.sources)
-        unique = {d.demonstration_id: d for d in rows.values()}
-        return [unique[i] for i in sorted(unique)]
+    def work(self, stage: str) -> Work:
+        """All items of a stage that comes after ingestion and before the shards."""
+        view = self.view
+        match stage:
+            case "wrist_tracks":
+                return Work({i: o.source for i, o in view.outlines.items()}, view.videos)
+            case "object_tracks":
+                tracked = self.lake.ids(WristTrack, self.keys["wrist_tracks"])
+                return Work({i: o.source for i, o in view.outlines.items() if i in tracked}, view.tracks)
+            case "alignments":
+                return Work({i: pair.robot.source for i, pair in view.pairs.items()}, view.pair_inputs)
+            case "verdicts":
+                labels = {i: subject.reference.source for i, subject in view.subjects.items()}
+                return Work(labels, view.verdict_inputs)
+        raise KeyError(stage)
 
-    @cached_property
-    def wrists(self) -> dict[str, WristTrack]:
-        return self.lake.read(WristTrack, self.keys["wrist_tracks"])
+    def _accepted(self) -> list[SubjectOutline]:
+        verdicts = self.lake.records(Verdict, self.keys["verdicts"], ["accepted"])
+        subjects = self.view.subjects
+        return [subjects[v["item_id"]] for v in verdicts if v["accepted"] and v["item_id"] in subjects]
 
-    @cached_property
-    def objects(self) -> dict[str, ObjectTrack]:
-        return self.lake.read(ObjectTrack, self.keys["object_tracks"])
-
-    @cached_property
-    def pairing(self) -> Pairing:
-        return pair_up(self.demonstrations)
-
-    def _annotated(self, demonstration: Demonstration) -> Annotated:
-        i = demonstration.demonstration_id
-        return Annotated(demonstration, self.raw_root, self.wrists.get(i), self.objects.get(i))
-
-    def _subjects(self) -> Iterator[tuple[str, VerdictInput]]:
-        alignments = self.lake.read(Alignment, self.keys["alignments"])
-        for pair in self.pairing.pairs:
-            halves = self._annotated(pair.human), self._annotated(pair.robot)
-            yield pair.robot.source, VerdictInput(pair.pair_id, *halves, alignments.get(pair.pair_id), False)
-        for missing_half, group in ((True, self.pairing.missing_half), (False, self.pairing.singles)):
-            for demonstration in group:
-                clip = self._annotated(demonstration)
-                human = clip if demonstration.embodiment == "human" else None
-                robot = clip if demonstration.embodiment == "robot" else None
-                subject = VerdictInput(demonstration.demonstration_id, human, robot, None, missing_half)
-                yield demonstration.source, subject
-
-    def _run(self, stage: Stage, items: Sequence[Item], upstream: Sequence[str]) -> StageSummary:
+    def _run(self, name: str, work: Work, max_failed_fraction: float | None = None) -> StageSummary:
         def progress(finished: int, total: int) -> None:
+            if not finished:
+                self.record.begin(name, self.keys[name], len(work.labels), total)
+                save_run(self.lake, self.record)
             if self.progress is not None:
-                self.progress(stage.name, finished, total)
+                self.progress(name, finished, total)
 
+        allowed = self.recipe.max_failed_fraction if max_failed_fraction is None else max_failed_fraction
         summary = run_stage(
-            stage,
-            items,
+            self.stages[name],
+            work,
             self.lake,
             self.executor,
-            upstream=[self.keys[name] for name in upstream],
+            upstream=[self.keys[upstream] for upstream in UPSTREAM[name]],
             progress=progress,
             run_id=self.record.run_id,
-            max_failed_fraction=self.recipe.max_failed_fraction,
+            max_failed_fraction=allowed,
+            limits=self.recipe.limits,
         )
-        self.keys[stage.name] = summary.key
-        counts = {name: getattr(summary, name) for name in StageRecord.model_fields if name != "name"}
-        self.record.stages.append(StageRecord(name=stage.name, **counts))
-        save_run(self.lake, self.record)
+        self._record(summary)
         return summary
+
+    def _record(self, summary: StageSummary) -> None:
+        counts = {name: getattr(summary, name) for name in StageRecord.model_fields if name != "name"}
+        self.record.end(StageRecord(name=summary.stage, **counts))
+        save_run(self.lake, self.record)
+
+    def _with_left_out(self, summary: StageSummary, num_subjects: int) -> StageSummary:
+        """The summary with the subjects that no shard could take, which count as failed items."""
+        left_out = set(self.record.left_out)
+        entries = [e for e in unsolved(self.lake, self.keys["shards"]).values() if e.part in left_out]
+        by_part = {entry.part: entry for entry in sorted(entries, key=lambda e: e.finished_at)}
+        failures = [*summary.failures, *by_part.values()]
+        summary = replace(
+            summary,
+            total=summary.total + len(by_part),
+            failed=dict(Counter(entry.reason for entry in failures).most_common()),
+            failures=failures,
+        )
+        self._record(summary)
+        allowed = self.recipe.max_failed_fraction
+        too_many_shards = len(failures) - len(by_part) > allowed * (summary.total - len(by_part))
+        if too_many_shards or len(by_part) > allowed * num_subjects:
+            raise StageFailed(summary, allowed)
+        return summary
+
+
+def make_stages(recipe: CurateRecipe, lake: Lake) -> dict[str, Stage]:
+    """The stages of a recipe by name, in the order they run."""
+    stages = (
+        IngestStage(recipe.ingest),
+        WristStage(recipe.wrists),
+        ObjectStage(recipe.objects),
+        AlignStage(recipe.alignment),
+        VerdictStage(recipe.verdict),
+        ShardStage(recipe.shards, lake.root),
+    )
+    return {stage.name: stage for stage in stages}
+
+
+def stage_keys(stages: dict[str, Stage]) -> dict[str, str]:
+    """Key of every stage: what its rows depend on follows from the recipe alone."""
+    keys: dict[str, str] = {}
+    for name, stage in stages.items():
+        keys[name] = stage.key([keys[upstream] for upstream in UPSTREAM[name]])
+    return keys
 
 
 STEPS = (

@@ -2,17 +2,31 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from data_schemas.demonstrations import Demonstration
 from data_schemas.identity import pair_id
 
 
+class Half(Protocol):
+    """What pairing looks at: a `Demonstration`, or its outline."""
+
+    @property
+    def demonstration_id(self) -> str: ...
+    @property
+    def embodiment(self) -> str: ...
+    @property
+    def pair_key(self) -> str | None: ...
+
+
+D = TypeVar("D", bound=Half)
+
+
 @dataclass(frozen=True)
-class Pair:
+class Pair(Generic[D]):
     """Both halves of one pair."""
 
-    human: Demonstration
-    robot: Demonstration
+    human: D
+    robot: D
 
     @property
     def pair_id(self) -> str:
@@ -20,22 +34,22 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Pairing:
+class Pairing(Generic[D]):
     """A data set's demonstrations, sorted into pairs and the rest; every demonstration is in exactly one place."""
 
-    pairs: list[Pair]
-    missing_half: list[Demonstration]
+    pairs: list[Pair[D]]
+    missing_half: list[D]
     """Meant to be paired, but the partner is absent or could not be read."""
-    singles: list[Demonstration]
+    singles: list[D]
 
 
-def pair_up(demonstrations: Iterable[Demonstration]) -> Pairing:
+def pair_up(demonstrations: Iterable[D]) -> Pairing[D]:
     """Join by `pair_key`. Of several clips of one embodiment under one key the first by id is the half.
 
     The order of the result depends on the demonstrations only, not on the order they come in.
     """
     ordered = sorted(demonstrations, key=lambda d: d.demonstration_id)
-    by_key: dict[str, list[Demonstration]] = {}
+    by_key: dict[str, list[D]] = {}
     singles = []
     for demonstration in ordered:
         if demonstration.pair_key is None:

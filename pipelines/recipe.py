@@ -10,6 +10,7 @@ from harp.configuration import load_recipe
 from pipelines.alignment.stage import AlignConfig
 from pipelines.datasets.base import Reader
 from pipelines.datasets.ingest import IngestConfig
+from pipelines.engine.executor import Limits
 from pipelines.objects.stage import ObjectConfig
 from pipelines.quality.verdict import VerdictConfig
 from pipelines.shards.stage import ShardConfig
@@ -42,6 +43,8 @@ class CurateRecipe(BaseModel):
     shards: ShardConfig = ShardConfig()
     max_failed_fraction: float = Field(0.5, ge=0, le=1)
     """A stage in which more items failed ends the run, after everything else was committed."""
+    limits: Limits = Limits()
+    """What an item and a worker may take; no part of any key."""
 
     @model_validator(mode="after")
     def _shards_hold_all_keypoints(self) -> Self:

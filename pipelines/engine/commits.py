@@ -2,17 +2,19 @@
 
 Rows are committed before their ledger entries. A kill between the two leaves rows without an entry, which the
 next run records (`record_lost`); the other order would leave entries that promise rows which do not exist.
+Entries say what happened and may stand twice; rows stand once (`insertion`).
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from data_schemas.ledger import LedgerEntry
 from data_schemas.row import Row
 from pipelines.engine import ledger
+from pipelines.engine.executor import Attempt
+from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
 from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage
 from pipelines.engine.worker import WorkerStats
@@ -38,6 +40,7 @@ class MicroBatches:
     """Takes the outcomes of one stage in one run and commits them.
 
     Args:
+        insertion: where the rows go.
         setbacks: last attempt without success at every item that has no row; kept up to date here.
     """
 
@@ -47,29 +50,35 @@ class MicroBatches:
         lake: Lake,
         stage: Stage,
         key: str,
+        insertion: Insertion,
         run_id: str,
         commit_every: CommitEvery,
         setbacks: dict[str, LedgerEntry],
     ) -> None:
         self.num_done = 0
+        """Rows that this run committed."""
+        self.num_finished = 0
+        """Items with a final attempt in this run."""
         self.setbacks = setbacks
         self._lake = lake
         self._stage = stage
         self._key = key
+        self._insertion = insertion
         self._run_id = run_id
         self._commit_every = commit_every
         self._rows: list[tuple[str, Row]] = []
         self._entries: list[LedgerEntry] = []
         self._last_commit = time.monotonic()
 
-    def add(self, item: Item, outcome: Outcome, stats: WorkerStats) -> None:
+    def add(self, attempt: Attempt) -> None:
         """Commits when a micro-batch is full."""
-        entry = self._entry(item, outcome, stats)
+        item, outcome = attempt.item, attempt.outcome
+        entry = self._entry(item, outcome, attempt.stats)
         self._entries.append(entry)
+        self.num_finished += attempt.final
         if isinstance(outcome, Done):
             self._rows.append((item.item_id, outcome.row))
             self.setbacks.pop(item.item_id, None)
-            self.num_done += 1
         else:
             self.setbacks[item.item_id] = entry
         if self._commit_every.is_due(len(self._entries), time.monotonic() - self._last_commit):
@@ -77,16 +86,22 @@ class MicroBatches:
 
     def commit(self) -> None:
         """Rows first, then their ledger entries."""
-        self._lake.append(self._stage.row, self._key, self._rows)
+        others = self._insertion.insert(self._rows)
+        self.num_done += len(self._rows) - len(others)
         self._rows = []
-        ledger.record(self._lake, self._key, self._entries)
+        entries = [
+            replace(e, reason=ledger.ALREADY_DONE) if e.outcome == "done" and e.item_id in others else e
+            for e in self._entries
+        ]
+        ledger.record(self._lake, self._key, entries)
         self._entries = []
         self._last_commit = time.monotonic()
 
-    def record_lost(self, items: Iterable[Item]) -> None:
-        """Ledger entries for rows that an interrupted run committed without; what they cost is unknown."""
-        unknown = WorkerStats(worker="", seconds=0.0, peak_memory_mb=0.0)
-        entries = [self._entry(item, None, unknown) for item in items]
+    def record_lost(self, labels: Mapping[str, str]) -> None:
+        """Ledger entries for rows (item id -> label) that an interrupted run committed without; their cost is unknown."""
+        entries = [
+            self._entry(Item(i, label, None), None, WorkerStats.unknown()) for i, label in labels.items()
+        ]
         ledger.record(self._lake, self._key, entries)
 
     def reasons(self, outcome: str) -> dict[str, int]:
@@ -97,6 +112,7 @@ class MicroBatches:
     def _entry(self, item: Item, outcome: Outcome | None, stats: WorkerStats) -> LedgerEntry:
         before = self.setbacks.get(item.item_id)
         verdict = None if outcome is None or isinstance(outcome, Done) else outcome
+        failed = verdict if isinstance(verdict, Failed) else None
         return LedgerEntry(
             item_id=item.item_id,
             label=item.label,
@@ -107,9 +123,12 @@ class MicroBatches:
             outcome=type(verdict).__name__.lower() if verdict else "done",
             reason=verdict.reason if verdict else "",
             detail=verdict.detail if verdict else "",
-            retryable=isinstance(verdict, Failed) and verdict.retryable,
+            retryable=failed is not None and failed.retryable,
             worker=stats.worker,
             seconds=stats.seconds,
             peak_memory_mb=stats.peak_memory_mb,
-            finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            finished_at=ledger.now(),
+            exception=failed.exception if failed else "",
+            traceback=failed.traceback if failed else "",
+            part=failed.part if failed else "",
         )

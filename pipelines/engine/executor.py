@@ -1,39 +1,80 @@
-"""Where a stage runs. An executor streams outcomes in any order; it knows no tables."""
+"""Where a stage runs. An executor streams what came of each attempt, in any order; it knows no tables."""
 
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.engine.stage import Item, Outcome, Stage
 from pipelines.engine.worker import WorkerStats, process_batch
 
-Result = tuple[Item, Outcome, WorkerStats]
+
+class Limits(BaseModel):
+    """What a worker may take. Part of no key: limits decide whether there is a row, not which."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    item_seconds: float = Field(default=3600.0, gt=0)
+    """An item that takes longer is broken: its worker is killed and the item failed as `timeout`."""
+    worker_seconds: float = Field(default=3600.0, gt=0)
+    """A worker this old is replaced between two batches, so that what decoders and models leak stays bounded."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one attempt at one item."""
+
+    item: Item
+    outcome: Outcome
+    stats: WorkerStats
+    final: bool = True
+    """False where the executor itself tries the item again."""
+
+
+class Items(Protocol):
+    """Items to be taken one by one; `len` is how many there are at most."""
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+    def __len__(self) -> int: ...
 
 
 class Executor(AbstractContextManager):
     """A context that outlives one stage, so that the stages of a run share what is dear to start."""
 
     @abstractmethod
-    def run(self, stage: Stage, items: Sequence[Item]) -> Generator[Result, None, None]:
-        """Every item exactly once, in any order, as it finishes. What the stage's `setup` raises, this raises."""
+    def run(self, stage: Stage, items: Items, limits: Limits | None = None) -> Generator[Attempt, None, None]:
+        """One final attempt at every item, in any order, as it finishes; before it those that came to nothing.
+
+        Items are taken when a worker is free for them, never ahead. What the stage's `setup` raises, this raises.
+        """
 
 
 class LocalExecutor(Executor):
-    """One batch after another in this process: for tests and debugging. A stage that crashes takes all along."""
+    """One batch after another in this process: for tests and debugging. A stage that crashes takes all along.
+
+    There is nobody to enforce limits: the process is the worker.
+    """
 
     def __exit__(self, *exception: object) -> None:
         """There is nothing to give back."""
 
-    def run(self, stage: Stage, items: Sequence[Item]) -> Generator[Result, None, None]:
+    def run(self, stage: Stage, items: Items, limits: Limits | None = None) -> Generator[Attempt, None, None]:
         try:
             stage.setup()
-            for batch in batches(stage, items):
+            for batch in batches(items, stage.batch_size):
                 for item, (outcome, stats) in zip(batch, process_batch(stage, batch), strict=True):
-                    yield item, outcome, stats
+                    yield Attempt(item, outcome, stats)
         finally:
             stage.teardown()
 
 
-def batches(stage: Stage, items: Sequence[Item]) -> list[Sequence[Item]]:
-    """The items in order, `stage.batch_size` at a time."""
-    return [items[first : first + stage.batch_size] for first in range(0, len(items), stage.batch_size)]
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in order, `size` at a time, taken from the source as late as possible."""
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch

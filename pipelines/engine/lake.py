@@ -2,10 +2,13 @@
 
 A commit is atomic: readers and a run that continues after a kill see all of its rows or none. The partition
 column makes "which ids has this stage done" a read of one column of the files of one stage key, whatever
-else the table holds. The price is that every commit adds a file per key; `runner` therefore commits seldom.
+else the table holds. The price is that every commit adds a file per key; `runner` therefore commits seldom, and
+`maintenance` joins the files. How a row comes to stand once although several runs write is in `insertion`.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from data_schemas.errors import UserError
 from data_schemas.row import Row
@@ -28,6 +32,13 @@ ENGINE_COLUMNS = pa.schema(
     ]
 )
 """What the lake adds to the columns of every row."""
+
+MAX_IDS_IN_RANGE = 20_000
+"""Ids are also looked for by their range where they are at most so many: files and row groups that hold none of
+them are then skipped by their statistics."""
+
+NOT_WRITABLE = re.compile(r"os error \d+|permission denied|read-only|no space left|file too large", re.I)
+"""What an error of the storage says, as opposed to one of the program."""
 
 
 class Lake:
@@ -47,30 +58,83 @@ class Lake:
             )
 
     def append(self, row_class: type[R], stage_key: str, rows: Sequence[tuple[str, R]]) -> None:
-        """Commit `(item_id, row)`s under one stage key, all or none."""
-        if not rows:
-            return
+        """Commit `(item_id, row)`s under one stage key, all or none, whatever stands there already."""
+        if rows:
+            self.write(self.opened(row_class), row_class, stage_key, rows)
+
+    def write(
+        self,
+        delta: DeltaTable,
+        row_class: type[R],
+        stage_key: str,
+        rows: Sequence[tuple[str, R]],
+        transaction: Transaction | None = None,
+    ) -> None:
+        """Commit rows on top of the version that `delta` stands at, and bring `delta` to the version made.
+
+        Raises:
+            CommitFailedError: another commit since then has a transaction of the same name.
+            UserError: the storage is full or must not be written to.
+        """
         now = datetime.now(UTC)
         records = [
             {**row.to_record(), "item_id": item_id, "stage_key": stage_key, "committed_at": now}
             for item_id, row in rows
         ]
-        # `merge` lets a row class gain a column without a migration: old rows read as null there.
-        write_deltalake(
-            self._uri(row_class),
-            pa.Table.from_pylist(records, schema=table_schema(row_class)),
-            mode="append",
-            partition_by=["stage_key"],
-            schema_mode="merge",
-            storage_options=self.storage_options or None,
-        )
+        with self.writing():
+            # `merge` lets a row class gain a column without a migration: old rows read as null there.
+            write_deltalake(
+                delta,
+                pa.Table.from_pylist(records, schema=table_schema(row_class)),
+                mode="append",
+                schema_mode="merge",
+                commit_properties=CommitProperties(
+                    app_transactions=[] if transaction is None else [transaction]
+                ),
+            )
+
+    def opened(self, row_class: type[Row]) -> DeltaTable:
+        """The table at its latest version; made if it is missing."""
+        if (delta := self.existing(row_class)) is not None:
+            return delta
+        uri, options = self._uri(row_class), self.storage_options or None
+        # Of several runs that make it at once one does, and the others go on with that.
+        with self.writing(), suppress(CommitFailedError):
+            DeltaTable.create(
+                uri,
+                table_schema(row_class),
+                mode="ignore",
+                partition_by=["stage_key"],
+                storage_options=options,
+            )
+        return DeltaTable(uri, storage_options=options)
+
+    def existing(self, row_class: type[Row]) -> DeltaTable | None:
+        """The table at its latest version, or None where nothing was written yet."""
+        uri, options = self._uri(row_class), self.storage_options or None
+        return DeltaTable(uri, storage_options=options) if DeltaTable.is_deltatable(uri, options) else None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn what the storage refuses into a sentence for people; a half-written file is never part of a table."""
+        try:
+            yield
+        except CommitFailedError:
+            raise
+        except (OSError, DeltaError) as error:
+            text = " ".join(str(error).split())
+            if isinstance(error, OSError) or NOT_WRITABLE.search(text):
+                raise UserError(
+                    f"The lake {self.root} cannot be written to ({text[-200:]}): make room or give write access, "
+                    "and run again; what was committed stays."
+                ) from error
+            raise
 
     def read(
         self, row_class: type[R], stage_key: str, item_ids: Collection[str] | None = None
     ) -> dict[str, R]:
         """Rows by item id, in the order of the ids; of all items under the key, or of those given."""
-        condition = None if item_ids is None else pc.field("item_id").isin(list(item_ids))
-        table = self.table(row_class, stage_key, condition=condition)
+        table = self.table(row_class, stage_key, condition=_among(item_ids))
         arrays = row_class.arrays()
         rows = {record["item_id"]: row_class.from_record(record) for record in _records(table, arrays)}
         return dict(sorted(rows.items()))
@@ -78,6 +142,17 @@ class Lake:
     def ids(self, row_class: type[Row], stage_key: str) -> set[str]:
         """Ids of the items that have a row under the key."""
         return set(self.table(row_class, stage_key, ["item_id"]).column("item_id").to_pylist())
+
+    def records(
+        self,
+        row_class: type[Row],
+        stage_key: str,
+        columns: Sequence[str],
+        item_ids: Collection[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """A few columns of many rows, in the order of the item ids: for planning, without reading the rest."""
+        names = list(dict.fromkeys(["item_id", *columns]))
+        return self.table(row_class, stage_key, names, _among(item_ids)).sort_by("item_id").to_pylist()
 
     def table(
         self,
@@ -89,9 +164,9 @@ class Lake:
         """Arrow table of one stage key, or of all; empty where nothing was written yet."""
         schema = table_schema(row_class)
         names = list(columns) if columns is not None else schema.names
-        if not DeltaTable.is_deltatable(self._uri(row_class), self.storage_options or None):
+        delta = self.existing(row_class)
+        if delta is None:
             return schema.empty_table().select(names)
-        delta = DeltaTable(self._uri(row_class), storage_options=self.storage_options or None)
         pruning = None if stage_key is None else [("stage_key", "=", stage_key)]
         dataset = delta.to_pyarrow_dataset(file_pruning_predicate=pruning, schema=schema)
         return dataset.to_table(columns=names, filter=condition)
@@ -104,6 +179,16 @@ def table_schema(row_class: type[Row]) -> pa.Schema:
     """Schema of a row's table: the row's own columns, then those of the engine it does not declare itself."""
     own = row_class.schema()
     return pa.schema([*own, *(column for column in ENGINE_COLUMNS if column.name not in own.names)])
+
+
+def _among(item_ids: Collection[str] | None) -> pc.Expression | None:
+    if item_ids is None:
+        return None
+    wanted = pc.field("item_id").isin(pa.array(item_ids, pa.string()))
+    if 0 < len(item_ids) <= MAX_IDS_IN_RANGE:
+        field = pc.field("item_id")
+        return (field >= min(item_ids)) & (field <= max(item_ids)) & wanted
+    return wanted
 
 
 def _records(table: pa.Table, arrays: Collection[str]) -> Iterator[dict[str, Any]]:

@@ -1,18 +1,34 @@
 """What the ledger says: which items are decided, how often each was tried, how the stages stand.
 
 The latest attempt at an item decides. `done` and `filtered` items and items that failed for good are not
-tried again under the same stage key; a retryable failure is.
+tried again under the same stage key; a retryable failure is. Items that failed for good are in quarantine until
+someone requeues them.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine.lake import Lake
+
+ALREADY_DONE = "already_done"
+"""Reason of a `done` entry whose row was not written, because another run's was there first."""
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the microsecond, so that entries sort by time."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def record(lake: Lake, stage_key: str, entries: Iterable[LedgerEntry]) -> None:
+    """Commit entries of one stage key."""
+    lake.append(LedgerEntry, stage_key, [(entry.item_id, entry) for entry in entries])
 
 
 def done_ids(lake: Lake, stage_key: str) -> set[str]:
@@ -28,17 +44,50 @@ def setbacks(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
     return {entry["item_id"]: LedgerEntry.from_record(entry) for entry in _last_per_item(table.to_pylist())}
 
 
-def record(lake: Lake, stage_key: str, entries: Iterable[LedgerEntry]) -> None:
-    """Commit entries of one stage key."""
-    lake.append(LedgerEntry, stage_key, [(entry.item_id, entry) for entry in entries])
+def unsolved(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
+    """`setbacks` of the items that were never done."""
+    done = done_ids(lake, stage_key)
+    return {item_id: entry for item_id, entry in setbacks(lake, stage_key).items() if item_id not in done}
+
+
+def quarantined(lake: Lake, stage_key: str) -> list[LedgerEntry]:
+    """Last attempt at every item that failed for good, by label."""
+    entries = unsolved(lake, stage_key).values()
+    return sorted((e for e in entries if e.outcome == "failed" and not e.retryable), key=lambda e: e.label)
+
+
+def requeue(lake: Lake, entries: Iterable[LedgerEntry]) -> None:
+    """Give items another chance in the next run; their earlier attempts stay recorded."""
+    by_key: dict[str, list[LedgerEntry]] = {}
+    for entry in entries:
+        chance = replace(
+            entry,
+            outcome="requeued",
+            retryable=True,
+            worker="",
+            seconds=0.0,
+            peak_memory_mb=0.0,
+            finished_at=now(),
+            exception="",
+            traceback="",
+        )
+        by_key.setdefault(entry.stage_key, []).append(chance)
+    for stage_key, chances in by_key.items():
+        record(lake, stage_key, chances)
+
+
+def attempts_at(lake: Lake, item_id: str) -> list[LedgerEntry]:
+    """Everything recorded about an item, or about those of which it is a part, the oldest first."""
+    condition = (pc.field("item_id") == item_id) | (pc.field("part") == item_id)
+    table = lake.table(LedgerEntry, None, LedgerEntry.schema().names, condition)
+    entries = [LedgerEntry.from_record(record) for record in table.to_pylist()]
+    return sorted(entries, key=lambda e: e.finished_at)
 
 
 @dataclass(frozen=True)
-class StageStatus:
+class Tally:
     """How one stage stands under one key, by the latest attempt at every item."""
 
-    stage: str
-    stage_key: str
     done: int
     filtered: dict[str, int]
     """Reason -> items."""
@@ -50,46 +99,34 @@ class StageStatus:
     busy_seconds: float
     """Compute time of all attempts."""
     last_finished_at: str
-    latest_failures: list[LedgerEntry] = field(repr=False)
-    """Up to `STATUS_FAILURES`, newest first."""
 
 
-STATUS_FAILURES = 5
-
-
-def stage_status(lake: Lake) -> list[StageStatus]:
-    """Every stage and key that the ledger knows, the one that worked last at the end."""
-    by_key: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in lake.table(LedgerEntry, columns=LedgerEntry.schema().names).to_pylist():
-        by_key[entry["stage_key"]].append(entry)
-    return sorted((_status(entries) for entries in by_key.values()), key=lambda s: s.last_finished_at)
-
-
-def _status(entries: list[dict[str, Any]]) -> StageStatus:
-    latest = list(_last_per_item(entries))
+def tally(lake: Lake, stage_key: str, run_id: str | None = None) -> Tally:
+    """Count what the ledger knows of one stage key; of one run or of all."""
+    columns = ["item_id", "outcome", "seconds", "finished_at"]
+    condition = None if run_id is None else pc.field("run_id") == run_id
+    table = lake.table(LedgerEntry, stage_key, columns, condition)
+    done = table.filter(pc.field("outcome") == "done").column("item_id")
+    latest = [
+        entry for entry in unsolved(lake, stage_key).values() if run_id is None or entry.run_id == run_id
+    ]
     reasons = {
-        outcome: dict(
-            Counter(entry["reason"] for entry in latest if entry["outcome"] == outcome).most_common()
-        )
+        outcome: dict(Counter(e.reason for e in latest if e.outcome == outcome).most_common())
         for outcome in ("filtered", "failed")
     }
-    failures = sorted(
-        (entry for entry in latest if entry["outcome"] == "failed"),
-        key=lambda entry: entry["finished_at"],
-        reverse=True,
-    )
-    return StageStatus(
-        stage=entries[0]["stage"],
-        stage_key=entries[0]["stage_key"],
-        done=sum(entry["outcome"] == "done" for entry in latest),
+    return Tally(
+        done=len(done.unique()),
         filtered=reasons["filtered"],
         failed=reasons["failed"],
-        to_retry=sum(entry["retryable"] for entry in failures),
-        attempts=len(entries),
-        busy_seconds=sum(entry["seconds"] for entry in entries),
-        last_finished_at=max(entry["finished_at"] for entry in entries),
-        latest_failures=[LedgerEntry.from_record(entry) for entry in failures[:STATUS_FAILURES]],
+        to_retry=sum(e.retryable for e in latest),
+        attempts=_number(table, "requeued"),
+        busy_seconds=float(table.column("seconds").to_numpy().sum()),
+        last_finished_at=max(table.column("finished_at").to_pylist(), default=""),
     )
+
+
+def _number(table: pa.Table, other_than: str) -> int:
+    return table.filter(pc.field("outcome") != other_than).num_rows
 
 
 def _last_per_item(entries: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -13,10 +13,12 @@ from contextlib import closing
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine import ledger
 from pipelines.engine.commits import CommitEvery, MicroBatches
-from pipelines.engine.executor import Executor
+from pipelines.engine.executor import Executor, Limits
+from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
 from pipelines.engine.stage import Item, Stage
 from pipelines.engine.summary import StageFailed, StageSummary
+from pipelines.engine.work import Todo, Work
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +28,13 @@ Progress = Callable[[int, int], None]
 
 def run_stage(
     stage: Stage,
-    items: Sequence[Item],
+    items: Work | Sequence[Item],
     lake: Lake,
     executor: Executor,
     upstream: Sequence[str] = (),
     *,
     max_failed_fraction: float = 1.0,
+    limits: Limits | None = None,
     progress: Progress | None = None,
     commit_every: CommitEvery | None = None,
     run_id: str | None = None,
@@ -39,7 +42,7 @@ def run_stage(
     """Bring the stage's table up to date with the items.
 
     Args:
-        items: an id that comes twice is processed once.
+        items: with their payloads, or with what loads them; an id that comes twice is processed once.
         upstream: keys of the stages whose rows the items were made from.
         max_failed_fraction: of all items; earlier failures that still stand count.
         run_id: joins the ledger entries of all stages of one run; a new one by default.
@@ -50,37 +53,39 @@ def run_stage(
     """
     start = time.monotonic()
     key = stage.key(upstream)
-    by_id: dict[str, Item] = {}
-    for item in items:
-        by_id.setdefault(item.item_id, item)
-
-    have_row = lake.ids(stage.row, key) & by_id.keys()
+    work = items if isinstance(items, Work) else Work.of(items)
+    insertion = Insertion(lake, stage.row, key)
+    have_row = insertion.ids & work.labels.keys()
     setbacks = {
         item_id: entry
         for item_id, entry in ledger.setbacks(lake, key).items()
-        if item_id in by_id and item_id not in have_row
+        if item_id in work.labels and item_id not in have_row
     }
     decided = have_row | {item_id for item_id, entry in setbacks.items() if not entry.retryable}
-    todo = [item for item_id, item in by_id.items() if item_id not in decided]
+    todo = Todo(work, [item_id for item_id in work.labels if item_id not in decided], insertion.ids)
 
     batches = MicroBatches(
         lake=lake,
         stage=stage,
         key=key,
+        insertion=insertion,
         run_id=run_id or uuid.uuid4().hex,
         commit_every=commit_every or CommitEvery(),
         setbacks=setbacks,
     )
-    batches.record_lost(by_id[item_id] for item_id in sorted(have_row - ledger.done_ids(lake, key)))
+    batches.record_lost({i: work.labels[i] for i in sorted(have_row - ledger.done_ids(lake, key))})
     if todo:
-        _process(stage, todo, executor, batches, progress)
+        _process(stage, todo, executor, batches, limits, progress, insertion)
+    have_row = insertion.ids & work.labels.keys()
+    for item_id in setbacks.keys() & have_row:  # another run succeeded where this one did not
+        del setbacks[item_id]
 
     summary = StageSummary(
         stage=stage.name,
         key=key,
-        total=len(by_id),
-        processed=len(todo),
-        already_done=len(have_row),
+        total=len(work.labels),
+        processed=batches.num_finished,
+        already_done=len(have_row) - batches.num_done,
         done=batches.num_done,
         filtered=batches.reasons("filtered"),
         failed=batches.reasons("failed"),
@@ -94,15 +99,23 @@ def run_stage(
 
 
 def _process(
-    stage: Stage, todo: Sequence[Item], executor: Executor, batches: MicroBatches, progress: Progress | None
+    stage: Stage,
+    todo: Todo,
+    executor: Executor,
+    batches: MicroBatches,
+    limits: Limits | None,
+    progress: Progress | None,
+    insertion: Insertion,
 ) -> None:
     report = progress or (lambda finished, total: None)
     report(0, len(todo))
-    with closing(executor.run(stage, todo)) as results:
+    with closing(executor.run(stage, todo, limits)) as attempts:
         try:
-            for finished, (item, outcome, stats) in enumerate(results, start=1):
-                batches.add(item, outcome, stats)
-                report(finished, len(todo))
+            for attempt in attempts:
+                batches.add(attempt)
+                if insertion.has_company:
+                    todo.share()
+                report(batches.num_finished, len(todo))
         finally:
             batches.commit()
 

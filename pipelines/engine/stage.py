@@ -55,6 +55,11 @@ class Failed:
     reason: str
     detail: str
     retryable: bool = False
+    part: str = ""
+    """Of an item that is made of others, the id of the one to blame."""
+    exception: str = ""
+    """Class of what was raised, where something was."""
+    traceback: str = ""
 
 
 Outcome = Done | Filtered | Failed
@@ -74,7 +79,7 @@ class Stage(ABC, Generic[Payload]):
 
     `process` returns one outcome per payload, in order. An exception that escapes it is blamed on the
     batch's items one by one: the engine repeats them singly. `BadInput` becomes a `Failed` with its reason;
-    any other exception becomes `Failed("exception", traceback, retryable=True)`.
+    any other exception becomes a retryable `Failed("exception", …)` with its traceback.
     """
 
     name: ClassVar[str]

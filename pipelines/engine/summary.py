@@ -20,7 +20,7 @@ class StageSummary:
     processed: int
     """Items that this run worked on; 0 when there was nothing left to do."""
     already_done: int
-    """Items that had their row before this run."""
+    """Items that had their row before this run, or got it from another run meanwhile."""
     done: int
     """Items that this run made a row for."""
     filtered: Counts

@@ -10,13 +10,15 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from data_schemas.errors import BadInput
 from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage
 
 MAX_TRACEBACK = 4000
 """Characters of a traceback that the ledger keeps: its end, where the error is."""
+
+MAX_SENTENCE = 500
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class WorkerStats:
     seconds: float
     peak_memory_mb: float
     """Highest resident memory of the worker while it held the batch."""
+
+    @classmethod
+    def unknown(cls) -> Self:
+        """Of work whose worker did not live to tell."""
+        return cls(worker="", seconds=0.0, peak_memory_mb=0.0)
 
 
 def process_batch(stage: Stage, items: Sequence[Item]) -> list[tuple[Outcome, WorkerStats]]:
@@ -41,16 +48,24 @@ def process_batch(stage: Stage, items: Sequence[Item]) -> list[tuple[Outcome, Wo
             return [result for item in items for result in process_batch(stage, [item])]
         outcomes = [failure(error)]
     seconds = (time.perf_counter() - start) / len(items)
-    stats = WorkerStats(f"{socket.gethostname()}:{os.getpid()}", seconds, _peak_memory_mb())
+    stats = WorkerStats(worker_name(), seconds, _peak_memory_mb())
     return [(outcome, stats) for outcome in outcomes]
 
 
+def worker_name() -> str:
+    """`host:pid` of this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def failure(error: Exception) -> Failed:
-    """A named reason for broken input, the traceback for everything else."""
+    """A named reason for broken input; everything else may be a passing trouble and is tried again."""
+    raised = type(error).__name__
+    text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
     if isinstance(error, BadInput):
-        return Failed(error.reason, error.detail, error.retryable)
-    text = "".join(traceback.format_exception(error))
-    return Failed("exception", text[-MAX_TRACEBACK:], retryable=True)
+        return Failed(error.reason, error.detail, error.retryable, exception=raised, traceback=text)
+    lines = str(error).strip().splitlines()
+    sentence = f"{raised}: {lines[-1]}" if lines else raised
+    return Failed("exception", sentence[:MAX_SENTENCE], retryable=True, exception=raised, traceback=text)
 
 
 def _checked(stage: Stage, outcomes: list[Outcome], expected: int) -> list[Outcome]:

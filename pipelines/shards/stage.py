@@ -11,13 +11,13 @@ from pydantic import Field
 from data_schemas.errors import BadInput
 from data_schemas.pairs import Shard
 from data_schemas.samples import SampleInfo
-from pipelines.engine.stage import Done, Item, Outcome, Stage, StageConfig
+from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage, StageConfig
 from pipelines.inputs import Annotated
 from pipelines.shards.cues import action_arrays, side_arrays
 from pipelines.shards.encode import encode_jpeg, encode_npz
 from pipelines.shards.files import check_name, local_root
 from pipelines.shards.segments import plan_segments
-from pipelines.shards.subjects import ShardInput, Subject, bucket, split_of
+from pipelines.shards.subjects import P, ShardInput, ShardOutline, Subject, bucket, split_of
 from pipelines.shards.writer import write_shard
 from pipelines.video import VideoReader, open_demonstration
 
@@ -36,18 +36,24 @@ class ShardConfig(StageConfig):
     jpeg_quality: int = Field(default=90, ge=1, le=95)
 
 
-def shard_items(subjects: Sequence[Subject], config: ShardConfig) -> list[Item[ShardInput]]:
-    """Group subjects into shards of one data set, kind and split each."""
-    groups: dict[tuple[str, str, str], list[Subject]] = {}
+def plan_shards(subjects: Sequence[P], config: ShardConfig) -> dict[str, ShardOutline[P]]:
+    """Group subjects into shards of one data set, kind and split each; by shard id."""
+    groups: dict[tuple[str, str, str], list[P]] = {}
     for subject in subjects:
         split = split_of(subject, config.held_out_fraction)
-        groups.setdefault((subject.reference.dataset, subject.kind, split), []).append(subject)
-    items = []
-    for (dataset, kind, split), group in sorted(groups.items()):
-        for members in bucket(group, config.subjects_per_shard):
-            shard = ShardInput(check_name("data set", dataset), kind, split, members)
-            items.append(Item(shard.shard_id, f"{dataset} {split} {kind} shard of {len(members)}", shard))
-    return items
+        groups.setdefault((subject.dataset, subject.kind, split), []).append(subject)
+    shards = [
+        ShardOutline(check_name("data set", dataset), kind, split, members)
+        for (dataset, kind, split), group in sorted(groups.items())
+        for members in bucket(group, config.subjects_per_shard)
+    ]
+    return {shard.shard_id: shard for shard in shards}
+
+
+def shard_items(subjects: Sequence[Subject], config: ShardConfig) -> list[Item[ShardInput]]:
+    """The items of subjects whose rows are at hand."""
+    plan = plan_shards(subjects, config)
+    return [Item(shard_id, shard.label, shard) for shard_id, shard in plan.items()]
 
 
 class ShardStage(Stage[ShardInput]):
@@ -67,7 +73,16 @@ class ShardStage(Stage[ShardInput]):
         self._root = local_root(root)
 
     def process(self, batch: Sequence[ShardInput]) -> list[Outcome]:
-        return [Done(self._write(shard)) for shard in batch]
+        return [self._pack(shard) for shard in batch]
+
+    def _pack(self, shard: ShardInput) -> Outcome:
+        try:
+            return Done(self._write(shard))
+        except _BrokenSubject as broken:
+            # The item is a whole shard: say which of its subjects is to blame, so that the rest can go on without it.
+            error, subject = broken.error, broken.subject
+            detail = f"{subject.reference.source}: {error.detail}"
+            return Failed(error.reason, detail, error.retryable, part=subject.subject_id)
 
     def _write(self, shard: ShardInput) -> Shard:
         samples = (sample for subject in shard.subjects for sample in self._samples(subject, shard.split))
@@ -85,10 +100,7 @@ class ShardStage(Stage[ShardInput]):
         try:
             yield from self._segments(subject, split)
         except BadInput as error:
-            # The item is a whole shard: say which of its subjects is broken.
-            raise BadInput(
-                error.reason, f"{subject.reference.source}: {error.detail}", error.retryable
-            ) from error
+            raise _BrokenSubject(subject, error) from error
 
     def _segments(self, subject: Subject, split: str) -> Iterator[Sample]:
         first = subject.reference
@@ -132,6 +144,12 @@ class ShardStage(Stage[ShardInput]):
                 members["actions.npz"] = encode_npz(action_arrays(side.clip.demonstration, arrays["time"]))
         members["cues.npz"] = encode_npz(cues)
         return members
+
+
+class _BrokenSubject(Exception):
+    def __init__(self, subject: Subject, error: BadInput) -> None:
+        super().__init__(subject.subject_id)
+        self.subject, self.error = subject, error
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,28 @@ average 70 % full.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from data_schemas.demonstrations import Demonstration
 from data_schemas.identity import content_id
 from data_schemas.pairs import Alignment
 from pipelines.inputs import Annotated
+
+
+class Placed(Protocol):
+    """What decides into which shard a subject goes: a `Subject`, or its outline."""
+
+    @property
+    def subject_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def pair_key(self) -> str | None: ...
+
+
+P = TypeVar("P", bound=Placed)
 
 
 @dataclass(frozen=True)
@@ -39,19 +56,27 @@ class Subject:
         return [clip.demonstration for clip in (self.robot, self.human) if clip is not None]
 
     @property
+    def dataset(self) -> str:
+        return self.reference.dataset
+
+    @property
+    def pair_key(self) -> str | None:
+        return self.reference.pair_key
+
+    @property
     def license(self) -> str:
         """Of all that is in it; an SPDX expression where the halves' licences differ."""
         return " AND ".join(sorted({d.license for d in self.demonstrations}))
 
 
 @dataclass(frozen=True)
-class ShardInput:
+class ShardOutline(Generic[P]):
     """Subjects of one data set, kind and split that share a tar."""
 
     dataset: str
     kind: str
     split: str
-    subjects: tuple[Subject, ...]
+    subjects: tuple[P, ...]
 
     @property
     def shard_id(self) -> str:
@@ -59,28 +84,35 @@ class ShardInput:
         members = (subject.subject_id for subject in self.subjects)
         return content_id("shard", self.dataset, self.kind, self.split, *members)
 
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.dataset} {self.split} {self.kind} shard of {len(self.subjects)}"
 
-def split_of(subject: Subject, held_out_fraction: float) -> str:
+
+ShardInput = ShardOutline[Subject]
+
+
+def split_of(subject: Placed, held_out_fraction: float) -> str:
     """`train` or `held_out`, by a hash of the scene in the pair key, so that all cameras of a scene share the split.
 
     A demonstration that was never meant to be paired always trains. One that lost its partner follows its pair
     key, since other cameras may show the same scene.
     """
-    first = subject.reference
-    if subject.kind != "pair" and first.pair_key is None:
+    if subject.kind != "pair" and subject.pair_key is None:
         return "train"
-    scene = (first.pair_key or subject.subject_id).rsplit("/", 1)[0]
-    name = content_id("split", first.dataset, scene)
+    scene = (subject.pair_key or subject.subject_id).rsplit("/", 1)[0]
+    name = content_id("split", subject.dataset, scene)
     return "held_out" if int(name, 16) / 2**64 < held_out_fraction else "train"
 
 
-def bucket(subjects: Sequence[Subject], capacity: int, depth: int = 0) -> Iterator[tuple[Subject, ...]]:
+def bucket(subjects: Sequence[P], capacity: int, depth: int = 0) -> Iterator[tuple[P, ...]]:
     """Groups of at most `capacity` subjects, each in order of their ids; no empty group."""
     if len(subjects) <= capacity:
         if subjects:
             yield tuple(sorted(subjects, key=lambda s: s.subject_id))
         return
-    halves: tuple[list[Subject], list[Subject]] = ([], [])
+    halves: tuple[list[P], list[P]] = ([], [])
     for subject in subjects:
         halves[int(content_id("bucket", subject.subject_id), 16) >> (63 - depth) & 1].append(subject)
     for half in halves:

@@ -10,7 +10,7 @@ from data_schemas.pairs import Alignment, Verdict
 from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated
 from pipelines.pairing import pair_up
-from pipelines.runs import RunRecord
+from pipelines.runs import RunRecord, read_sources
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def load_curated(lake: Lake, run: RunRecord) -> Curated:
     """Read and join the tables of a run."""
     keys = run.stage_keys
     root = Path(run.raw_root)
-    rows = lake.read(Demonstration, keys["ingest"], run.sources) if "ingest" in keys else {}
+    rows = lake.read(Demonstration, keys["ingest"], read_sources(lake, run)) if "ingest" in keys else {}
     demonstrations = list({d.demonstration_id: d for d in rows.values()}.values())
     wrists = lake.read(WristTrack, keys["wrist_tracks"]) if "wrist_tracks" in keys else {}
     objects = lake.read(ObjectTrack, keys["object_tracks"]) if "object_tracks" in keys else {}

@@ -93,16 +93,14 @@ def _environment() -> jinja2.Environment:
 
 
 def _problem(entry: LedgerEntry) -> dict[str, str]:
-    """A named reason has a sentence of its own; of an unexpected exception the last line says what happened."""
-    lines = entry.detail.strip().splitlines()
-    unexpected = len(lines) > 1
+    """A sentence says what happened; of an unexpected exception the traceback can be unfolded."""
     return {
         "label": entry.label,
         "stage": entry.stage,
         "outcome": entry.outcome,
         "reason": entry.reason,
-        "sentence": lines[-1] if lines else "",
-        "trace": entry.detail if unexpected else "",
+        "sentence": entry.detail,
+        "trace": entry.traceback if entry.reason == "exception" else "",
     }
 
 

@@ -11,7 +11,7 @@ from data_schemas.errors import UserError
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine.executors import LocalExecutor, RayExecutor
 from pipelines.engine.lake import Lake
-from pipelines.engine.ray_executor import max_workers
+from pipelines.engine.ray_pool import max_workers
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Done, Outcome, Resources
 from tests.pipelines.engine.toy import Power, PowerConfig, PowerStage, numbers, power_row
@@ -111,4 +111,4 @@ def test_workers_end_with_their_stage(tmp_path: Path, ray_executor: RayExecutor)
     next(results)
     results.close()
     (result,) = [r for r in ray_executor.run(PowerStage(PowerConfig()), numbers(4))]
-    assert isinstance(result[1], Done)
+    assert isinstance(result.outcome, Done)

@@ -1,0 +1,181 @@
+"""A lake as one run sees it: what there is in short, and the payloads of the stages when their turn comes.
+
+Planning reads a few columns of the demonstrations, never their tracks: 200,000 outlines take about 2 s and 100 MB,
+where the rows behind them are gigabytes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from data_schemas.cues import ObjectTrack, WristTrack
+from data_schemas.demonstrations import Demonstration
+from data_schemas.pairs import Alignment
+from pipelines.engine.lake import Lake
+from pipelines.inputs import Annotated, PairInput, TrackInput, VerdictInput, VideoInput
+from pipelines.pairing import Pair, Pairing, pair_up
+from pipelines.shards.subjects import ShardOutline, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What planning needs of a demonstration."""
+
+    item_id: str
+    """Of the clip it was read from."""
+    demonstration_id: str
+    dataset: str
+    embodiment: str
+    source: str
+    pair_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectOutline:
+    """What planning needs of a pair, or of a demonstration without partner."""
+
+    subject_id: str
+    human: Outline | None
+    robot: Outline | None
+    missing_half: bool
+
+    @property
+    def kind(self) -> str:
+        """`pair`, `human` or `robot`."""
+        if self.human and self.robot:
+            return "pair"
+        return self.reference.embodiment
+
+    @property
+    def reference(self) -> Outline:
+        """Whose time line it is: the robot's in a pair."""
+        outline = self.robot or self.human
+        assert outline is not None, f"subject {self.subject_id} has no side"
+        return outline
+
+    @property
+    def dataset(self) -> str:
+        return self.reference.dataset
+
+    @property
+    def pair_key(self) -> str | None:
+        return self.reference.pair_key
+
+    @property
+    def sides(self) -> list[Outline]:
+        """Those that are there."""
+        return [side for side in (self.human, self.robot) if side is not None]
+
+
+class RunView:
+    """The rows of one run's clips under the run's keys.
+
+    Args:
+        keys: stage name -> key.
+        sources: item ids of the clips; called once ingestion is over.
+    """
+
+    def __init__(
+        self, lake: Lake, raw_root: Path, keys: Mapping[str, str], sources: Callable[[], Sequence[str]]
+    ) -> None:
+        self._lake, self._raw_root, self._keys, self._sources = lake, raw_root, keys, sources
+
+    @cached_property
+    def outlines(self) -> dict[str, Outline]:
+        """By demonstration id, in the order of the ids; two files of equal content are one demonstration."""
+        columns = [name for name in Outline.__slots__ if name != "item_id"]
+        records = self._lake.records(Demonstration, self._keys["ingest"], columns, self._sources())
+        found = {record["demonstration_id"]: Outline(**record) for record in records}
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def pairing(self) -> Pairing[Outline]:
+        return pair_up(self.outlines.values())
+
+    @cached_property
+    def pairs(self) -> dict[str, Pair[Outline]]:
+        """By pair id."""
+        return dict(sorted((pair.pair_id, pair) for pair in self.pairing.pairs))
+
+    @cached_property
+    def subjects(self) -> dict[str, SubjectOutline]:
+        """All that is judged and published, by subject id."""
+        found = {i: SubjectOutline(i, p.human, p.robot, False) for i, p in self.pairs.items()}
+        for missing_half, group in ((True, self.pairing.missing_half), (False, self.pairing.singles)):
+            for outline in group:
+                sides = (outline, None) if outline.embodiment == "human" else (None, outline)
+                found[outline.demonstration_id] = SubjectOutline(
+                    outline.demonstration_id, *sides, missing_half
+                )
+        return dict(sorted(found.items()))
+
+    # === Payloads of the stages, by item id ===
+
+    def videos(self, ids: Sequence[str]) -> dict[str, VideoInput]:
+        """For the wrists."""
+        return {i: VideoInput(row, self._raw_root) for i, row in self._demonstrations(ids).items()}
+
+    def tracks(self, ids: Sequence[str]) -> dict[str, TrackInput]:
+        """For the objects."""
+        wrists = self._lake.read(WristTrack, self._keys["wrist_tracks"], ids)
+        return {i: TrackInput(row, self._raw_root, wrists[i]) for i, row in self._demonstrations(ids).items()}
+
+    def pair_inputs(self, ids: Sequence[str]) -> dict[str, PairInput]:
+        """For the alignment."""
+        clips = self._annotated(side for i in ids for side in (self.pairs[i].human, self.pairs[i].robot))
+        return {
+            i: PairInput(
+                i,
+                clips[self.pairs[i].human.demonstration_id],
+                clips[self.pairs[i].robot.demonstration_id],
+            )
+            for i in ids
+        }
+
+    def verdict_inputs(self, ids: Sequence[str]) -> dict[str, VerdictInput]:
+        """For the verdicts."""
+        outlines = [self.subjects[i] for i in ids]
+        clips = self._annotated(side for outline in outlines for side in outline.sides)
+        alignments = self._lake.read(Alignment, self._keys["alignments"], ids)
+        return {
+            o.subject_id: VerdictInput(
+                o.subject_id,
+                o.human and clips[o.human.demonstration_id],
+                o.robot and clips[o.robot.demonstration_id],
+                alignments.get(o.subject_id),
+                o.missing_half,
+            )
+            for o in outlines
+        }
+
+    def shard_inputs(
+        self, shards: Iterable[ShardOutline[SubjectOutline]]
+    ) -> dict[str, ShardOutline[Subject]]:
+        """For the shards."""
+        chosen = list(shards)
+        rows = self.verdict_inputs([s.subject_id for shard in chosen for s in shard.subjects])
+        found = {}
+        for shard in chosen:
+            subjects = tuple(
+                Subject(s.subject_id, s.kind, row.human, row.robot, row.alignment)
+                for s in shard.subjects
+                for row in [rows[s.subject_id]]
+            )
+            found[shard.shard_id] = ShardOutline(shard.dataset, shard.kind, shard.split, subjects)
+        return found
+
+    def _demonstrations(self, ids: Iterable[str]) -> dict[str, Demonstration]:
+        items = [self.outlines[i].item_id for i in ids]
+        rows = self._lake.read(Demonstration, self._keys["ingest"], items).values()
+        return {row.demonstration_id: row for row in rows}
+
+    def _annotated(self, outlines: Iterable[Outline]) -> dict[str, Annotated]:
+        """Clips with all their cues, by demonstration id."""
+        ids = sorted({outline.demonstration_id for outline in outlines})
+        wrists = self._lake.read(WristTrack, self._keys["wrist_tracks"], ids)
+        objects = self._lake.read(ObjectTrack, self._keys["object_tracks"], ids)
+        return {
+            i: Annotated(row, self._raw_root, wrists.get(i), objects.get(i))
+            for i, row in self._demonstrations(ids).items()
+        }
