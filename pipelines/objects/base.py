@@ -8,9 +8,9 @@ Convention: frames are RGB uint8 (H, W, 3); pixels (x, y) of the original frame;
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class GroundingRequest:
     embodiment: str
     """`human` or `robot`."""
     phrase: str = ""
-    """The object in words (or the instruction); empty where no one said."""
+    """The object in words; empty where no one said."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,39 @@ class PointTracks:
         object.__setattr__(self, "visible", self.visibility > 0.5)
 
 
+class ObjectDescriber(ABC):
+    """Names the manipulated object of a clip that comes without words."""
+
+    model: str
+    """`name@revision`."""
+    num_frames: int
+    """Frames that it wants to see of a clip."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load what it needs; called once, in the worker."""
+
+    @abstractmethod
+    def describe(self, clips: Sequence[np.ndarray]) -> list[str]:
+        """Noun phrases for clips of (S, H, W, 3) frames in order of time; "" where the object stays unknown.
+
+        Raises:
+            BadInput: `describer_unavailable`, retryable: the model could not be asked.
+        """
+
+
 class ObjectGrounder(ABC):
     """Finds the manipulated object."""
 
-    model: ClassVar[str]
+    model: str
     """`name@revision`."""
 
+    def load(self) -> None:  # noqa: B027 - most need nothing
+        """Load what it needs; called once, in the worker."""
+
     @abstractmethod
-    def ground(self, request: GroundingRequest) -> GroundedBox | None:
-        """Box of the manipulated object in the first frame that shows it; None where it was not found."""
+    def ground(self, requests: Sequence[GroundingRequest]) -> list[GroundedBox | None]:
+        """Boxes of the manipulated objects in the first frame that shows each; None where it was not found."""
 
 
 class KeypointSelector(ABC):
@@ -127,8 +151,11 @@ class KeypointSelector(ABC):
 class PointTracker(ABC):
     """Follows points of one object through a clip, forward and backward in time."""
 
-    model: ClassVar[str]
+    model: str
     """`name@revision`."""
+
+    def load(self) -> None:  # noqa: B027 - most need nothing
+        """Load what it needs; called once, in the worker."""
 
     @abstractmethod
     def track(self, video: FrameSource, queries: np.ndarray) -> PointTracks:

@@ -9,6 +9,7 @@ Without a wrist track there is no telling the object from the arm, which moves a
 change alone chose the arm in most cases, so nothing is found then.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -38,8 +39,13 @@ class Evidence:
     shape: float
 
     @property
+    def handled(self) -> float:
+        """How surely the agent handled it, whatever it looks like."""
+        return (0.15 + 0.85 * self.reached) * (0.05 + 0.35 * self.dwelt + 0.6 * self.moved)
+
+    @property
     def score(self) -> float:
-        return self.shape * (0.15 + 0.85 * self.reached) * (0.05 + 0.35 * self.dwelt + 0.6 * self.moved)
+        return self.shape * self.handled
 
 
 class MotionGrounder(ObjectGrounder):
@@ -50,7 +56,10 @@ class MotionGrounder(ObjectGrounder):
     def __init__(self, min_score: float = 0.08) -> None:
         self.min_score = min_score
 
-    def ground(self, request: GroundingRequest) -> GroundedBox | None:
+    def ground(self, requests: Sequence[GroundingRequest]) -> list[GroundedBox | None]:
+        return [self._ground(request) for request in requests]
+
+    def _ground(self, request: GroundingRequest) -> GroundedBox | None:
         video = request.video
         if len(video) < 2:
             return None

@@ -50,7 +50,7 @@ def propose(views: Views) -> list[Proposal]:
         for region in _regions(source):
             if not any(_same(region, mask) for mask in masks):
                 masks.append(region)
-    return [_describe(mask, early, late) for mask in masks]
+    return [describe(mask, early, late) for mask in masks]
 
 
 def boundary_ring(mask: np.ndarray, inner: int = 2, outer: int = 6) -> np.ndarray:
@@ -90,7 +90,8 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(both > 0.7 * (in_a + in_b - both))
 
 
-def _describe(mask: np.ndarray, early: np.ndarray, late: np.ndarray) -> Proposal:
+def describe(mask: np.ndarray, early: np.ndarray, late: np.ndarray) -> Proposal:
+    """A region of the early view, measured; `early` and `late` are (h, w, 3) CIELAB."""
     ys, xs = np.nonzero(mask)
     ring = boundary_ring(mask)
     return Proposal(

@@ -9,7 +9,8 @@ from tests.pipelines.objects.conftest import Clip, make_clip
 
 
 def ground(clip: Clip, seen: np.ndarray | None = None, embodiment: str = "robot") -> GroundedBox | None:
-    return MotionGrounder().ground(GroundingRequest(ArrayFrames(clip.frames), clip.wrist(seen), embodiment))
+    request = GroundingRequest(ArrayFrames(clip.frames), clip.wrist(seen), embodiment)
+    return MotionGrounder().ground([request])[0]
 
 
 def overlap(box: GroundedBox, clip: Clip) -> float:

@@ -12,7 +12,8 @@ from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import UserError
 from pipelines.engine.stage import Done, Failed, Filtered
 from pipelines.inputs import TrackInput
-from pipelines.objects.stage import ObjectConfig, ObjectStage
+from pipelines.objects.config import ObjectConfig
+from pipelines.objects.stage import ObjectStage
 from pipelines.video import index_video
 from tests.pipelines.objects.conftest import Clip
 
@@ -92,7 +93,7 @@ def test_missing_video_fails_under_its_reason(tmp_path: Path, carried: Clip) -> 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="lucas-kanade"):
-        ObjectStage(ObjectConfig(tracker="tapir"))
+        ObjectStage(ObjectConfig(tracker="deep-sort"))
 
 
 def test_key_changes_with_the_number_of_keypoints() -> None:
