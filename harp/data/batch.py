@@ -7,6 +7,8 @@ F frames of a pair that are pooled (2 of the transition + context).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -61,10 +63,11 @@ def collate_cues(draws: Sequence[ClipDraw], side: str, reader: ShardReader, num_
                     f"Sample {segment.key} has {found} object keypoints, the recipe predicts {num_keypoints}; "
                     f"set latent_action.num_keypoints={found}."
                 )
-            keypoints[n, i, :found] = cues.object[local]
-            keypoint_mask[n, i, :found] = cues.object_visible[local]
-            effector[n, i] = cues.wrist[local]
-            effector_mask[n, i] = cues.wrist_visible[local]
+            objects = _seen(draw, side, cues.object[local], cues.object_visible[local])
+            keypoints[n, i, :found], keypoint_mask[n, i, :found] = objects
+            effector[n, i], effector_mask[n, i] = _seen(
+                draw, side, cues.wrist[local], cues.wrist_visible[local]
+            )
     arrays = (keypoints, keypoint_mask, effector, effector_mask)
     return CueTargets(*(torch.from_numpy(array) for array in arrays))
 
@@ -73,10 +76,16 @@ def collate_frames(draws: Sequence[ClipDraw], side: str, reader: ShardReader, pa
     """Frames `draw.frames[part]` of one side of all clips, (number of frames in all, H, W, 3) uint8 RGB."""
     frames = [np.empty((0, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)]
     for draw in draws:
-        for frame in draw.frames[part]:
-            segment, local = draw.subject.locate(frame)
-            frames.append(reader.frames(segment, side, [local]))
+        for segment, group in groupby(map(draw.subject.locate, draw.frames[part]), key=itemgetter(0)):
+            read = reader.frames(segment, side, [local for _, local in group])
+            frames.append(draw.view.frames(read) if draw.view and side == "robot" else read)
     return torch.from_numpy(np.concatenate(frames))
+
+
+def _seen(
+    draw: ClipDraw, side: str, points: np.ndarray, visible: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    return draw.view.points(points, visible) if draw.view and side == "robot" else (points, visible)
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,8 @@ class Stage1Loader:
         draw = self._sampler.draw(step)
         part = slice(micro * self._world_size + self._rank, None, self._world_size * self._accumulate)
         pairs, singles = draw.pairs[part], draw.singles[part]
-        robots = [*pairs, *(d for d in singles if d.subject.kind == "robot")]
-        humans = [*pairs, *(d for d in singles if d.subject.kind == "human")]
+        robots = [*pairs, *(d for d in singles if d.kind == "robot")]
+        humans = [*pairs, *(d for d in singles if d.kind == "human")]
         transition, context = slice(0, 2), slice(2, None)
         robot_frames = (
             collate_frames(robots, "robot", self._reader, transition),

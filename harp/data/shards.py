@@ -3,15 +3,18 @@
 The index says where a sample's bytes begin in its tar. From there its member headers are walked once and kept, and
 single members are read by position: a step that needs four frames of a 64-frame clip decodes four JPEGs. The
 price against streaming a whole tar is one seek per member, which local disks and page caches do not notice.
+Memory does not grow with the version: member tables, cues and open shards are kept up to fixed numbers.
 """
 
 import io
 import os
 import tarfile
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,8 +24,12 @@ from data_schemas.identity import file_sha256
 from data_schemas.samples import SampleIndex
 from harp.data.version import PublishedVersion
 
-CACHED_SAMPLES = 4096
-"""Member tables and cues kept in memory; about 20 kB a sample."""
+CACHED_TABLES = 65_536
+"""Samples whose member table is kept in memory, about 1 kB each."""
+CACHED_CUES = 4096
+"""Sides of samples whose cues are kept in memory, about 6 kB each."""
+OPEN_SHARDS = 256
+"""Kept open at once, below the usual limit of 1024 files of a process."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,12 @@ class ShardReader:
     def __init__(self, version: PublishedVersion, verify: str = "sha256") -> None:
         self._version = version
         self._verify = verify
-        self._open: dict[str, int] = {}
+        self._checked: dict[str, _Once] = {}
         self._lock = threading.Lock()
-        self._members = lru_cache(CACHED_SAMPLES)(self._walk)
-        self._cues = lru_cache(CACHED_SAMPLES)(self._load_cues)
-        self._samples = {sample.key: sample for sample in version.samples}
+        self._open = lru_cache(OPEN_SHARDS)(_OpenShard)
+        self._layouts: dict[tuple[str, ...], dict[str, int]] = {}
+        self._members = lru_cache(CACHED_TABLES)(self._walk)
+        self._cues = lru_cache(CACHED_CUES)(self._load_cues)
 
     def frames(self, sample: SampleIndex, side: str, indices: Sequence[int]) -> np.ndarray:
         """Decode (n, H, W, 3) uint8 RGB frames of one side; repeated indices are decoded once."""
@@ -67,17 +75,18 @@ class ShardReader:
 
     def cues(self, sample: SampleIndex, side: str) -> SideCues:
         """Cues of one side."""
-        return self._cues(sample.key, side)
+        return self._cues(sample, side)
 
     def read(self, sample: SampleIndex, suffix: str) -> bytes:
         """Bytes of the member `{key}.{suffix}`."""
-        members = self._members(sample.key)
-        if suffix not in members:
+        members = self._members(sample)
+        i = members.layout.get(suffix)
+        if i is None:
             raise UserError(
                 f"Sample {sample.key} in {sample.shard} has no member '{suffix}'; publish the version again."
             )
-        offset, size = members[suffix]
-        return os.pread(self._file(sample.shard), size, offset)
+        offset, size = members.places[i].tolist()
+        return self._file(sample.shard).read(size, sample.offset + offset)
 
     def _decode(self, sample: SampleIndex, suffix: str) -> np.ndarray:
         data = np.frombuffer(self.read(sample, suffix), np.uint8)
@@ -88,22 +97,22 @@ class ShardReader:
             )
         return image
 
-    def _walk(self, key: str) -> dict[str, tuple[int, int]]:
-        sample = self._samples[key]
-        data = io.BytesIO(os.pread(self._file(sample.shard), sample.num_bytes, sample.offset))
-        members = {}
+    def _walk(self, sample: SampleIndex) -> "_Members":
+        data = io.BytesIO(self._file(sample.shard).read(sample.num_bytes, sample.offset))
+        names, places = [], []
         with tarfile.open(fileobj=data, mode="r:") as tar:
             for member in tar:
-                if not member.name.startswith(f"{key}."):
+                if not member.name.startswith(f"{sample.key}."):
                     raise UserError(
-                        f"The index puts sample {key} at byte {sample.offset} of {sample.shard}, where "
+                        f"The index puts sample {sample.key} at byte {sample.offset} of {sample.shard}, where "
                         f"{member.name} lies; publish the version again."
                     )
-                members[member.name[len(key) + 1 :]] = (sample.offset + member.offset_data, member.size)
-        return members
+                names.append(member.name[len(sample.key) + 1 :])
+                places.append((member.offset_data, member.size))
+        layout = self._layouts.setdefault(tuple(names), {name: i for i, name in enumerate(names)})
+        return _Members(layout, np.array(places, np.uint32).reshape(-1, 2))
 
-    def _load_cues(self, key: str, side: str) -> SideCues:
-        sample = self._samples[key]
+    def _load_cues(self, sample: SampleIndex, side: str) -> SideCues:
         with np.load(io.BytesIO(self.read(sample, "cues.npz")), allow_pickle=False) as arrays:
             size = arrays[f"{side}_frame_size"].astype(np.float32)
             wrist, objects = arrays[f"{side}_wrist"] / size, arrays[f"{side}_object"] / size
@@ -114,13 +123,14 @@ class ShardReader:
                 object_visible=arrays[f"{side}_object_visible"] & np.isfinite(objects).all(-1),
             )
 
-    def _file(self, shard: str) -> int:
+    def _file(self, shard: str) -> "_OpenShard":
         with self._lock:
-            if shard not in self._open:
-                self._open[shard] = self._check_and_open(shard)
-            return self._open[shard]
+            check = self._checked.setdefault(shard, _Once())
+        # Each shard is checked once, while other threads go on with other shards.
+        check(lambda: self._check(shard))
+        return self._open(self._version.lake / shard)
 
-    def _check_and_open(self, shard: str) -> int:
+    def _check(self, shard: str) -> None:
         path = self._version.lake / shard
         published = self._version.shard_files.get(shard)
         if published is None or not path.resolve().is_relative_to(self._version.lake):
@@ -139,11 +149,43 @@ class ShardReader:
                 f"The shard {path} has changed since version {self._version.version_id} was published (its "
                 f"{self._verify} differs); restore it, or publish a new version."
             )
-        return os.open(path, os.O_RDONLY)
 
     def close(self) -> None:
         """Close all shards; they open again when needed."""
+        self._open.cache_clear()
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Member table of one sample."""
+
+    layout: dict[str, int]
+    """Row of each suffix; samples with the same members share it."""
+    places: np.ndarray
+    """(members, 2) uint32: offset of the data from the sample's first byte, size."""
+
+
+class _OpenShard:
+    """An open file that closes when nobody uses it any more, so that it may be dropped while a thread reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, size: int, offset: int) -> bytes:
+        """`size` bytes from `offset`."""
+        return os.pread(self._descriptor, size, offset)
+
+
+class _Once:
+    """Runs what it is called with until that succeeded once; callers wait for each other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._done = False
+
+    def __call__(self, action: Callable[[], None]) -> None:
         with self._lock:
-            for descriptor in self._open.values():
-                os.close(descriptor)
-            self._open.clear()
+            if not self._done:
+                action()
+                self._done = True

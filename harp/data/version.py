@@ -1,10 +1,12 @@
 """A published version as training sees it: subjects made of segments, with their place in the shards."""
 
+import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pyarrow.parquet as pq
 from pydantic import ValidationError
@@ -18,6 +20,9 @@ from data_schemas.versions import LATEST, Manifest, ShardFile, latest_version_id
 Kind = Literal["pair", "human", "robot"]
 Split = Literal["train", "held_out"]
 
+REPEATED = ("shard", "kind", "split", "dataset", "subject_id", "instruction", "task")
+"""Columns of the index with the same text in many rows."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -30,8 +35,8 @@ class Subject:
         return self.segments[0].subject_id
 
     @property
-    def kind(self) -> str:
-        return self.segments[0].kind
+    def kind(self) -> Kind:
+        return cast(Kind, self.segments[0].kind)
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -65,10 +70,16 @@ class PublishedVersion:
     folder: Path
     manifest: Manifest
     samples: tuple[SampleIndex, ...]
+    others: tuple["PublishedVersion", ...] = ()
+    """Versions of the same lake that are read beside this one; subjects and samples do not count theirs."""
 
     @classmethod
-    def open(cls, folder: Path) -> "PublishedVersion":
+    def open(cls, folder: Path, others: Sequence[str] = ()) -> "PublishedVersion":
         """Read manifest and index, and check that they belong together.
+
+        Args:
+            folder: `<lake>/versions/<version_id>`.
+            others: ids of more versions of the lake, for training on a mixture.
 
         Raises:
             UserError: no version there, a newer schema, or an index that is not the published one.
@@ -94,8 +105,13 @@ class PublishedVersion:
         if not index.is_file() or file_sha256(index) != manifest.index_sha256:
             state = "has changed since it was published" if index.is_file() else "is missing"
             raise UserError(f"{index} {state}; publish the version again, or copy it again from its source.")
-        samples = tuple(SampleIndex.from_record(row) for row in pq.read_table(index).to_pylist())
-        return cls(folder.resolve(), manifest, samples)
+        lake = folder.resolve().parents[1]
+        return cls(
+            folder.resolve(),
+            manifest,
+            tuple(_rows(index)),
+            tuple(cls.open(version_folder(lake, other)) for other in others if other != manifest.version_id),
+        )
 
     @property
     def lake(self) -> Path:
@@ -106,10 +122,27 @@ class PublishedVersion:
     def version_id(self) -> str:
         return self.manifest.version_id
 
+    @property
+    def parts(self) -> tuple["PublishedVersion", ...]:
+        """This version and the others."""
+        return (self, *self.others)
+
+    def part(self, version_id: str | None) -> "PublishedVersion":
+        """This version (None), or one of the others.
+
+        Raises:
+            UserError: that version was not opened beside this one.
+        """
+        wanted = version_id or self.version_id
+        for part in self.parts:
+            if part.version_id == wanted:
+                return part
+        raise UserError(f"Version {wanted} was not opened beside version {self.version_id}.")
+
     @cached_property
     def shard_files(self) -> dict[str, ShardFile]:
-        """Shards of the manifest by path."""
-        return {shard.path: shard for shard in self.manifest.shards}
+        """Shards of the manifest, and of the others', by path."""
+        return {shard.path: shard for part in self.parts for shard in part.manifest.shards}
 
     @cached_property
     def _subjects(self) -> tuple[Subject, ...]:
@@ -130,6 +163,15 @@ class PublishedVersion:
         counts = Counter((s.kind, s.segments[0].split) for s in self._subjects)
         parts = (f"{number} {kind} ({split})" for (kind, split), number in sorted(counts.items()))
         return f"version {self.version_id}: {', '.join(parts)}"
+
+
+def _rows(index: Path) -> Iterator[SampleIndex]:
+    """Rows of an index; texts that repeat are kept once, which halves a large index in memory."""
+    for batch in pq.ParquetFile(index).iter_batches():
+        for record in batch.to_pylist():
+            for name in REPEATED:
+                record[name] = sys.intern(record[name])
+            yield SampleIndex.from_record(record)
 
 
 def version_folder(lake: Path, version: str) -> Path:

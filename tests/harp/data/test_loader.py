@@ -117,11 +117,11 @@ def test_frames_stand_in_where_tokens_do_not_fit(folder, tmp_path):
 
 def test_features_are_computed_once(folder, tmp_path):
     first = World(folder, tmp_path / "features").loader().load(2)
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.safetensors")}
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")}
     removed = min(files)
     removed.unlink()
     second = World(folder, tmp_path / "features").loader().load(2)
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.safetensors")}
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")}
     assert files.keys() == after.keys()
     unchanged = [path for path in files if files[path] == after[path]]
     assert len(unchanged) == len(files) // 2, "only the shard that lost a file is computed again"

@@ -1,5 +1,7 @@
 """The draw of a step: pure, complete over an epoch, within the horizon, inside the clip."""
 
+import hashlib
+
 import pytest
 
 from data_schemas.errors import UserError
@@ -71,3 +73,30 @@ def test_nothing_to_train_on_is_one_sentence(tmp_path):
     version = PublishedVersion.open(write_version(tmp_path, pairs=0, held_out=2, frames=2))
     with pytest.raises(UserError, match=r"Nothing to train on: .*2 pair \(held_out\)"):
         TransitionSampler(version, CONFIG, 0)
+
+
+def test_the_default_draws_stay_what_they_were(version):
+    """A run that continues after an update must see the data that it would have seen."""
+    sampler = TransitionSampler(version, CONFIG, 0)
+    digest = hashlib.sha256()
+    for step in range(40):
+        draw = sampler.draw(step)
+        clips = [(clip.subject.subject_id, clip.frames) for clip in (*draw.pairs, *draw.singles)]
+        digest.update(repr(clips).encode())
+    assert digest.hexdigest() == "d0d48707e7bad79f2edc5843e193a38cc680c9a92a0af73ef1ff05943c3caed7"
+
+
+def test_transitions_cross_the_borders_of_segments(tmp_path):
+    version = PublishedVersion.open(
+        write_version(tmp_path, pairs=3, held_out=0, frames=10, segment_frames=4, fps=10.0)
+    )
+    config = DataConfig(pairs_per_batch=3, singles_per_batch=0, horizon_seconds=(0.3, 0.6))
+    sampler = TransitionSampler(version, config, 0)
+    crossings = set()
+    for step in range(60):
+        for draw in sampler.draw(step).pairs:
+            (first, t), (second, later) = map(draw.subject.locate, draw.frames[:2])
+            assert first.segment * 4 + t == draw.frames[0]
+            assert second.segment * 4 + later == draw.frames[1]
+            crossings.add((first.segment, second.segment))
+    assert {(0, 1), (1, 2), (0, 2)} <= crossings

@@ -1,6 +1,9 @@
 """Random access against the standard webdataset reader, and refusal of changed shards."""
 
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -65,3 +68,23 @@ def test_a_missing_shard_and_a_missing_member_are_named(version):
     (version.lake / sample.shard).unlink()
     with pytest.raises(UserError, match="is missing"):
         ShardReader(version).frames(sample, "robot", [0])
+
+
+def open_tars(lake):
+    links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return sum(os.readlink(link).startswith(str(lake)) for link in links)
+
+
+def test_few_shards_stay_open_and_threads_may_share_a_reader(tmp_path, monkeypatch):
+    monkeypatch.setattr("harp.data.shards.OPEN_SHARDS", 2)
+    version = PublishedVersion.open(write_version(tmp_path, pairs=6, held_out=0, frames=2, shards=6))
+    assert open_tars(tmp_path) == 0
+    reader = ShardReader(version)
+    with ThreadPoolExecutor(4) as pool:
+        work = [sample for _ in range(5) for sample in version.samples]
+        frames = list(pool.map(lambda sample: reader.frames(sample, "robot", [0])[0], work))
+    assert 0 < open_tars(tmp_path) <= 2
+    reader.close()
+    assert open_tars(tmp_path) == 0
+    for sample, frame in zip(work, frames, strict=True):
+        assert np.array_equal(reader.frames(sample, "robot", [0])[0], frame)
