@@ -41,11 +41,11 @@ def curate(
     """
     loaded = load_curate_recipe(recipe, overrides or [])
     with ProgressBars() as bars, make_executor(executor) as workers:
-        curation = Curation(loaded, Path(root), Lake(lake), workers, limit, _Artifacts(bars, loaded.dataset))
+        curation = Curation(loaded, Path(root), Lake(lake), workers, limit, Artifacts(bars, loaded.dataset))
         for step in STEPS:
             run_step.with_options(name=step.__name__)(curation, step.__name__)
         publish.with_options(name="publish")(curation)
-    _counts_artifact(curation.record)
+    counts_artifact(curation.record)
     return curation.record
 
 
@@ -61,7 +61,7 @@ def publish(curation: Curation) -> None:
     curation.publish()
 
 
-class _Artifacts:
+class Artifacts:
     """Forwards progress to the terminal and, at most every two seconds, to the Prefect UI."""
 
     def __init__(self, bars: Progress, dataset: str) -> None:
@@ -82,7 +82,7 @@ class _Artifacts:
             self._ids[stage] = (artifact, time.monotonic())
 
 
-def _counts_artifact(record: RunRecord) -> None:
+def counts_artifact(record: RunRecord) -> None:
     rows = [
         {
             "stage": s.name,

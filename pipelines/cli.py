@@ -1,5 +1,9 @@
-"""Commands of the data team: `harp curate`, `harp status`, `harp versions`, `harp report`."""
+"""Commands of the data team: `harp curate`, `harp reprocess`, `harp status`, `harp versions`, `harp report`.
 
+Those for looking after a lake are in `operations`.
+"""
+
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,17 +12,39 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.operations import lake_app, quarantine_app, stage_app
+
 if TYPE_CHECKING:
     from pipelines.engine.lake import Lake
     from pipelines.runs import RunRecord
 
 app = typer.Typer()
+versions_app = typer.Typer(
+    help="Published versions: list them, say what changed.", invoke_without_command=True
+)
+for _group, _name in (
+    (versions_app, "versions"),
+    (quarantine_app, "quarantine"),
+    (stage_app, "stage"),
+    (lake_app, "lake"),
+):
+    app.add_typer(_group, name=_name)
 console = Console()
 
 SHOWN_AFTER_A_RUN = 12
 """Problems named after a curation."""
 
 LakeOption = Annotated[Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake.")]
+ExecutorOption = Annotated[
+    Literal["local", "ray"], typer.Option(help="Where items run: in this process, or on Ray.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value. May be repeated.")
+]
+FailedFractionOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Share of a stage's items that may fail; default: the recipe's."),
+]
 
 
 @app.command()
@@ -28,15 +54,12 @@ def curate(
     ],
     root: Annotated[Path, typer.Option(help="Folder of the raw videos.")],
     lake: LakeOption = Path("lake"),
-    executor: Annotated[
-        Literal["local", "ray"], typer.Option(help="Where items run: in this process, or on Ray.")
-    ] = "ray",
+    executor: ExecutorOption = "ray",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take only so many clips, to try a recipe.")
     ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value. May be repeated.")
-    ] = None,
+    max_failed_fraction: FailedFractionOption = None,
+    set_: SetOption = None,
 ) -> None:
     """Turn raw human and robot videos into a published version: aligned, cue-annotated training shards.
 
@@ -56,10 +79,49 @@ def curate(
     from pipelines.engine.lake import Lake
     from pipelines.recipe import load_curate_recipe
 
-    loaded = load_curate_recipe(recipe, set_ or [])
+    loaded = load_curate_recipe(recipe, _changes(set_, max_failed_fraction))
     with ProgressBars() as bars, make_executor(executor) as workers:
         curation = Curation(loaded, root.resolve(), Lake(lake), workers, limit, bars)
         run(curation)
+    print_run(curation.record, lake)
+
+
+@app.command()
+def reprocess(
+    recipe: Annotated[str, typer.Argument(help="The recipe of the data set, by name or YAML file.")],
+    from_stage: Annotated[
+        str,
+        typer.Option(
+            help="The first stage to compute: wrists, objects, alignment, verdict, shards, or ingest."
+        ),
+    ],
+    lake: LakeOption = Path("lake"),
+    executor: ExecutorOption = "ray",
+    max_failed_fraction: FailedFractionOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Compute a stage and what follows anew, after its settings or model changed, for the clips of the latest run.
+
+    Nothing before the stage is touched, and raw files are not searched for new clips. Rows of before and versions
+    published before stay as they are; `harp versions diff` shows what changed.
+
+    Example:
+
+      harp reprocess tabletop --from-stage alignment --lake lake --set alignment.window=0.3
+    """
+    from harp.progress import ProgressBars
+    from pipelines.curate import Curation
+    from pipelines.engine.executors import make_executor
+    from pipelines.engine.lake import Lake
+    from pipelines.recipe import load_curate_recipe
+    from pipelines.reprocess import reprocess as run
+    from pipelines.runs import latest_run
+
+    loaded, opened = load_curate_recipe(recipe, _changes(set_, max_failed_fraction)), Lake(lake)
+    previous = latest_run(opened, loaded.dataset)
+    with ProgressBars() as bars, make_executor(executor) as workers:
+        curation = Curation(loaded, Path(previous.raw_root), opened, workers, None, bars)
+        run(curation, previous, from_stage)
     print_run(curation.record, lake)
 
 
@@ -71,36 +133,52 @@ def status(
     ] = None,
     failures: Annotated[int, typer.Option(min=0, help="How many problems to name.")] = 20,
 ) -> None:
-    """Say how the stages stand: done, filtered and failed by reason, and which items failed."""
+    """Say how the stages of the latest run stand, also while it goes on, and name what failed.
+
+    The pace is that of the run; what is pending at this pace gives the time left.
+    """
     from pipelines.engine.lake import Lake
     from pipelines.runs import latest_run
+    from pipelines.standing import standings
 
     opened = Lake(lake)
     run = latest_run(opened, dataset)
-    table = Table(
-        box=SIMPLE,
-        title=f"{run.dataset}: latest run {run.started_at[:19]}, version {run.version_id or 'not published'}",
-    )
-    for column in ("stage", "items", "with a result", "filtered", "failed", "new in this run", "seconds"):
+    state = f"version {run.version_id}" if run.version_id else "not published"
+    table = Table(box=SIMPLE, title=f"{run.dataset}: latest run {run.started_at[:19]}, {state}")
+    for column in ("stage", "items", "done", "filtered", "failed", "pending", "items/s", "left"):
         named = column in ("stage", "filtered", "failed")
         table.add_column(column, justify="left" if named else "right", no_wrap=column == "stage")
-    for stage in run.stages:
+    for stage in standings(opened, run):
+        if stage.state == "to come":
+            table.add_row(stage.stage.replace("_", " "), *["–"] * 7, style="dim")
+            continue
+        left = stage.seconds_left
         table.add_row(
-            stage.name.replace("_", " "),
+            stage.stage.replace("_", " "),
             str(stage.total),
-            str(stage.rows),
-            _reasons(stage.filtered),
-            _reasons(stage.failed),
-            str(stage.processed),
-            f"{stage.seconds:.1f}",
+            str(stage.done),
+            _reasons(stage.filtered or {}),
+            _reasons(stage.failed or {}),
+            str(stage.pending),
+            f"{stage.rate:.2f}" if stage.finished else "",
+            "" if stage.state == "over" or left is None else str(timedelta(seconds=round(left))),
         )
     console.print(table)
     print_problems(opened, run, failures)
 
 
-@app.command()
-def versions(lake: LakeOption = Path("lake")) -> None:
-    """List the published versions of a lake, newest first. Training takes a version."""
+@versions_app.callback()
+def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
+    """List the published versions of a lake, newest first. Training takes a version.
+
+    Examples:
+
+      harp versions --lake lake
+
+      harp versions diff 4c0529ce2017eaea latest --lake lake
+    """
+    if context.invoked_subcommand:
+        return
     from pipelines.engine.lake import Lake
     from pipelines.shards.publish import list_versions
 
@@ -123,6 +201,39 @@ def versions(lake: LakeOption = Path("lake")) -> None:
             f"{megabytes:.1f}",
         )
     console.print(table)
+
+
+@versions_app.command("diff")
+def versions_diff(
+    before: Annotated[str, typer.Argument(help="Id of a version, or latest.")],
+    after: Annotated[str, typer.Argument(help="Id of the version to compare it with.")] = "latest",
+    lake: LakeOption = Path("lake"),
+) -> None:
+    """Say what changed from one version to another: settings, recomputed stages, subjects, shards."""
+    from pipelines.engine.lake import Lake
+    from pipelines.version_diff import diff_versions
+
+    diff = diff_versions(Lake(lake), before, after)
+    if diff.is_empty:
+        console.print(f"Both are version {diff.before}.")
+        return
+    table = Table(box=SIMPLE, title=f"{diff.before} → {diff.after}")
+    for column in ("what", "before", "after"):
+        table.add_column(column)
+    for changes in (diff.settings, diff.counts, diff.licenses):
+        for name, (old, new) in changes.items():
+            table.add_row(name, str(old), str(new))
+    table.add_row("shards", *(str(number) for number in diff.shards))
+    console.print(table)
+    console.print(f"Shards with the same bytes: {diff.shared_shards}")
+    console.print(f"Stages computed anew: {', '.join(diff.stages) or 'none'}")
+    for name, subjects in (
+        ("added", diff.added),
+        ("removed", diff.removed),
+        ("moved to the other split", diff.moved),
+    ):
+        shown = ", ".join(subjects[:SHOWN_AFTER_A_RUN]) + (", …" if len(subjects) > SHOWN_AFTER_A_RUN else "")
+        console.print(f"Subjects {name}: {len(subjects)}" + (f" ({shown})" if subjects else ""))
 
 
 @app.command()
@@ -188,6 +299,12 @@ def print_problems(lake: "Lake", run: "RunRecord", limit: int) -> None:
         console.print(
             f"and {len(lines) - limit} more: harp status --lake {lake.root} --failures {len(lines)}"
         )
+
+
+def _changes(changes: list[str] | None, max_failed_fraction: float | None) -> list[str]:
+    """What the command line changes of a recipe."""
+    allowed = [] if max_failed_fraction is None else [f"max_failed_fraction={max_failed_fraction}"]
+    return [*(changes or []), *allowed]
 
 
 def _reasons(reasons: dict[str, int]) -> str:

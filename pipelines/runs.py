@@ -87,6 +87,11 @@ class RunRecord(BaseModel):
         return {stage.name: stage.key for stage in self.stages}
 
     @property
+    def all_keys(self) -> dict[str, str]:
+        """`stage_keys`, with that of the stage that the run is at."""
+        return self.stage_keys | ({self.current.name: self.current.key} if self.current else {})
+
+    @property
     def items_processed(self) -> int:
         """Items that some stage of this run computed; 0 means that there was nothing to do."""
         return sum(stage.processed for stage in self.stages)

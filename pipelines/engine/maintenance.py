@@ -1,0 +1,91 @@
+"""Keeps a lake small and quick: joins the files of many commits, shortens the log, removes what nobody needs.
+
+Every commit adds a file per stage key; a lake fed every night has thousands. Compaction joins them, in the order of the
+item ids, so that reading a few items skips the rest by statistics. It conflicts with no append. Files that were joined
+stay until they are older than the retention, so that a reader that opened the table before, and time travel
+within that time, still find them.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltalake import DeltaTable
+
+from data_schemas.cues import ObjectTrack, WristTrack
+from data_schemas.demonstrations import Demonstration
+from data_schemas.errors import UserError
+from data_schemas.ledger import LedgerEntry
+from data_schemas.pairs import Alignment, Shard, Verdict
+from data_schemas.row import Row
+from pipelines.engine.lake import Lake
+
+TABLES: tuple[type[Row], ...] = (
+    Demonstration,
+    WristTrack,
+    ObjectTrack,
+    Alignment,
+    Verdict,
+    Shard,
+    LedgerEntry,
+)
+
+MIN_RETENTION_HOURS = 24
+"""A run may hold a version of a table for as long; less could take files away under a reader."""
+
+MAX_FILES_PER_KEY = 4
+"""A stage key with no more files than this is left as it is."""
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """What was done to one table."""
+
+    table: str
+    files_before: int
+    files_after: int
+    removed: int
+    """Files that no version within the retention needs."""
+
+
+def optimize(lake: Lake, retention_hours: int = 7 * 24) -> Iterator[Optimized]:
+    """Compact every table of the lake, and remove files that are older than the retention and no longer part of it.
+
+    Raises:
+        UserError: the retention is too short to be safe, or the lake cannot be written to.
+    """
+    if retention_hours < MIN_RETENTION_HOURS:
+        raise UserError(
+            f"A retention of {retention_hours} h could remove files that a run still reads: give at least "
+            f"{MIN_RETENTION_HOURS} h."
+        )
+    for row_class in TABLES:
+        delta = lake.existing(row_class)
+        if delta is not None:
+            with lake.writing():
+                yield _optimize(row_class.TABLE, delta, retention_hours)
+    if "://" not in lake.root:
+        remove_drafts(Path(lake.root), retention_hours)
+
+
+def _optimize(name: str, delta: DeltaTable, retention_hours: int) -> Optimized:
+    before = len(delta.file_uris())
+    for key in sorted({partition["stage_key"] for partition in delta.partitions()}):
+        chosen = [("stage_key", "=", key)]
+        if len(delta.file_uris(chosen)) > MAX_FILES_PER_KEY:
+            delta.optimize.z_order(["item_id"], partition_filters=chosen)
+    delta.create_checkpoint()
+    removed = delta.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False)
+    delta.cleanup_metadata()
+    return Optimized(name, before, len(delta.file_uris()), len(removed))
+
+
+def remove_drafts(root: Path, older_than_hours: float) -> int:
+    """Remove temporary files of writers that were killed; how many there were."""
+    oldest = time.time() - older_than_hours * 3600
+    drafts = [p for folder in ("shards", "versions", "runs") for p in (root / folder).rglob(".*.tmp")]
+    old = [path for path in drafts if path.stat().st_mtime < oldest]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
