@@ -57,6 +57,10 @@ SETS = {
 EVALUATED_PAIRS = {"val": 93, "held": 93, "second": 300}
 """The first so many accepted pairs, by sorted id, are evaluated on."""
 
+TRAINING_RECIPE = ("shards.held_out_fraction=0", "verdict.publish_unpaired_halves=true")
+"""Changes to the recipe `tabletop`. RH20T's layout pairs by name, so clips made without partner look like halves."""
+EVALUATION_RECIPE = ("shards.held_out_fraction=1",)
+
 
 def lake_of(data: Path, name: str) -> Path:
     """Where a set is published."""
@@ -88,8 +92,7 @@ def make_set(data: Path, name: str, spec: SetSpec, shift: float, size: int, repo
             appearance=Appearance(systematic=shift),
         )
         generate(config, lambda done, total: report("simulation", done, total, ""))
-        fraction = 0 if spec.is_training else 1
-        recipe = load_curate_recipe("tabletop", [f"shards.held_out_fraction={fraction}"])
+        recipe = load_curate_recipe("tabletop", TRAINING_RECIPE if spec.is_training else EVALUATION_RECIPE)
         lake = Lake(lake_of(data, name))
         with LocalExecutor() as executor:
             curation = Curation(
