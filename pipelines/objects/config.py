@@ -1,8 +1,8 @@
 """Configuration of the object stage: which part finds, describes and tracks the object, and how."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.engine.stage import StageConfig
 
@@ -43,6 +43,14 @@ class TapirConfig(_Part):
     """Frames by which chunks overlap: each keeps only what has this many half-frames of context beside it."""
     min_visible: float = Field(default=0.25, ge=0, le=1)
     """Share of the points that must show, else the object counts as fully occluded."""
+
+    @model_validator(mode="after")
+    def _chunks_advance(self) -> Self:
+        if self.overlap >= self.chunk:
+            raise ValueError(
+                f"chunks of {self.chunk} frames cannot overlap by {self.overlap}: make overlap smaller"
+            )
+        return self
 
 
 class ObjectConfig(StageConfig):
