@@ -23,9 +23,8 @@ class LatentActionConfig(BaseModel):
     latent_dim: int = 128
     """d_q."""
     normalize_latents: bool = False
-    """Standardize each latent dimension of each query over the batch before quantization (Łańcucki et al. 2020).
-    Without it the queries' own offsets dwarf what differs between transitions early in training (standard
-    deviations of 0.7 and 0.04 after 20 steps), and each query falls onto a code of its own."""
+    """Standardize each latent dimension of each query over the batch before quantization; why,
+    in `harp.latent_action.normalization`."""
     codebook_size: int = 16
     """K."""
     num_keypoints: int = 8

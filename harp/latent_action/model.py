@@ -2,7 +2,14 @@
 
 The encoder sees both frames of a transition and reads four latent actions at the second one; the decoder
 predicts the second frame from the first and the codes alone. Nothing else that the encoder computed reaches the
-decoder: language enters it raw, so that codes cannot be bypassed (UniVLA's leak, models.md §1.3).
+decoder: language enters it raw, so that codes cannot be bypassed.
+
+Layout and sub-module names are UniVLA's first-stage model, which the paper follows: with equal weights the encoder's
+latents and the decoder's output agree with its code to 1e-6. Where HARP differs: features of 2176 numbers enter through
+the input projection; one keypoint and one end-effector query stand behind the action queries, and heads on them read
+both frames; padded language is masked in the order in which frames are folded (there, lengths of another sample's
+instruction were taken for all but the first); dead codes move onto latents during training (there, at the end of an
+epoch, onto other rows of the codebook, dead ones included).
 
 Shapes: B transitions, P patches, V visual dimension, L language tokens, W width, Q = N_q, d = d_q, K = N_K.
 """
@@ -14,6 +21,7 @@ from torch import nn
 
 from harp.latent_action.config import LatentActionConfig
 from harp.latent_action.language import Language
+from harp.latent_action.normalization import LatentNorm
 from harp.latent_action.quantizer import VectorQuantizer
 from harp.latent_action.transformer import SpatioTemporalTransformer, SpatioTransformer
 
@@ -49,8 +57,7 @@ class LatentActionModel(nn.Module):
         self.encoder = SpatioTemporalTransformer(vision_dim, config.encoder_blocks, config)
         self.to_codebook = nn.Linear(config.width, config.latent_dim)
         num_latents = config.num_queries * config.latent_dim
-        norm = nn.BatchNorm1d(num_latents, affine=False) if config.normalize_latents else nn.Identity()
-        self.latent_norm = norm
+        self.latent_norm = LatentNorm(num_latents) if config.normalize_latents else nn.Identity()
         self.vq = VectorQuantizer(config.codebook_size, config.latent_dim, config.dead_after)
         self.patch_up = nn.Linear(vision_dim, config.width)
         self.action_up = nn.Linear(config.latent_dim, config.width)

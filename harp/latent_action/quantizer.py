@@ -39,13 +39,17 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> Quantized:
         """Replace each latent (…, d) by its nearest code, in float32 whatever the autocast type."""
-        with torch.autocast(latents.device.type, enabled=False):
+        device = "cpu" if latents.is_meta else latents.device.type  # the meta device has no autocast
+        with torch.autocast(device, enabled=False):
             latents = latents.float() if latents.dtype in (torch.bfloat16, torch.float16) else latents
             flat = latents.reshape(-1, latents.shape[-1])
             codes = torch.cdist(flat.detach(), self.codebook.weight.detach()).argmin(-1)
             codes = codes.view(latents.shape[:-1])
             vectors = self.codebook(codes)
-            return Quantized(latents + (vectors - latents).detach(), vectors, codes)
+            # Adding an exact zero, so that the decoder's input is the code to the last bit: in the usual form
+            # latents + (vectors - latents) the rounding still depends on what the encoder computed.
+            straight_through = vectors.detach() + (latents - latents.detach())
+            return Quantized(straight_through, vectors, codes)
 
     @torch.no_grad()
     def revive(self, latents: torch.Tensor, generator: torch.Generator) -> int:

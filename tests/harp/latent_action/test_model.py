@@ -9,7 +9,7 @@ from harp.latent_action.attention import SelfAttention
 from harp.latent_action.config import LatentActionConfig
 from harp.latent_action.language import Language
 from harp.latent_action.model import LatentActionModel
-from harp.latent_action.transformer import sinusoidal_positions
+from harp.latent_action.transformer import SpatioTemporalBlock, sinusoidal_positions
 
 B, P, V, E = 3, 6, 10, 8
 CONFIG = LatentActionConfig(
@@ -69,16 +69,44 @@ def test_first_frame_does_not_see_the_second_but_the_codes_see_both(model, langu
     assert not torch.allclose(before.latents, model.encode(earlier, language).latents)
 
 
-def test_decoder_knows_of_the_future_only_by_the_codes(model, language):
-    """Change frame t+Δ, and with it all that the encoder computed, but keep the codes: same prediction."""
-    z, other = torch.randn(B, 2, P, V), torch.randn(B, 2, P, V)
-    codes = model.encode(z, language).codes
-    model.encode(other, language)
-    first = model.decode(z[:, 0], model.vq.codebook(codes), language)
-    second = model.decode(z[:, 0], model.encode(z, language).quantized, language)
-    torch.testing.assert_close(first, second)
-    swapped = model.decode(z[:, 0], model.vq.codebook((codes + 1) % 8), language)
-    assert not torch.allclose(first, swapped)
+def test_decoder_does_not_change_while_the_codes_stay(model, language):
+    """Change frame t+Δ, and with it all that the encoder computed, but not the codes: the same prediction, bit by bit."""
+    z = torch.randn(B, 2, P, V)
+    before = model.encode(z, language)
+    decoded = model.decode(z[:, 0], before.quantized, language)
+    changed = z.clone()
+    changed[:, 1] += 1e-3 * torch.randn(B, P, V)
+    after = model.encode(changed, language)
+    assert torch.equal(before.codes, after.codes)
+    assert (before.latents - after.latents).abs().min() > 0
+    assert not torch.equal(before.keypoints, after.keypoints)
+    assert torch.equal(model.decode(z[:, 0], after.quantized, language), decoded)
+    assert torch.equal(model.decode(z[:, 0], model.vq.codebook(before.codes), language), decoded)
+    others = (before.codes + 1) % CONFIG.codebook_size
+    assert not torch.allclose(model.decode(z[:, 0], model.vq.codebook(others), language), decoded)
+
+
+def test_decoder_reads_none_of_the_encoders_weights(model, language):
+    """Replace every weight that only the encoder uses: the decoder's output for given codes stays, bit by bit."""
+    condition, codes = torch.randn(B, P, V), torch.randint(8, (B, 4))
+    decoded = model.decode(condition, model.vq.codebook(codes), language)
+    shared = ("decoder.", "patch_up.", "action_up.", "lang_proj.", "vq.codebook.")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith(shared):
+                parameter.normal_()
+    assert torch.equal(model.decode(condition, model.vq.codebook(codes), language), decoded)
+
+
+def test_frame_t_plus_delta_reaches_the_prediction_through_the_latents_alone(model, language):
+    """With the latents held fixed, the prediction has no gradient to the future frame."""
+    z = torch.randn(B, 2, P, V, requires_grad=True)
+    actions = model.encode(z, language)
+    prediction = model.decode(z[:, 0], actions.quantized, language).square().sum()
+    through = torch.autograd.grad(prediction, z, retain_graph=True)[0][:, 1]
+    assert through.abs().sum() > 0
+    held = model.decode(z[:, 0], actions.quantized.detach(), language).square().sum()
+    assert torch.autograd.grad(held, z)[0][:, 1].abs().sum() == 0
 
 
 def test_gradients_reach_every_part(model, language):
@@ -93,20 +121,60 @@ def test_gradients_reach_every_part(model, language):
 
 def test_attention_equals_loops_over_heads_and_tokens():
     torch.manual_seed(0)
-    N, D, H = 4, 6, 2
-    layer = SelfAttention(D, H)
-    x = torch.randn(1, N, D)
+    layer, x = SelfAttention(6, 2), torch.randn(1, 4, 6)
     mask = torch.tensor([[True, True, False, True]])
-    q, k, v = (f(x)[0].view(N, H, D // H) for f in (layer.to_q, layer.to_k, layer.to_v))
-    for causal in (False, True):
-        expected = torch.zeros(N, H, D // H)
+    masked = brute_force_attention(layer, x[0], [[0, 1, 3]] * 4)
+    torch.testing.assert_close(layer(x, mask)[0], masked)
+    causal = brute_force_attention(layer, x[0], [list(range(n + 1)) for n in range(4)])
+    torch.testing.assert_close(layer(x, causal=True)[0], causal)
+
+
+def brute_force_attention(layer: SelfAttention, x: torch.Tensor, sees: list[list[int]]) -> torch.Tensor:
+    """Token n of x (N, D) attends to the tokens `sees[n]`; loops over heads and tokens."""
+    N, D = x.shape
+    H, size = layer.heads, D // layer.heads
+    q, k, v = (f(x).view(N, H, size) for f in (layer.to_q, layer.to_k, layer.to_v))
+    out = torch.zeros(N, H, size)
+    for n in range(N):
+        for h in range(H):
+            weights = torch.stack([q[n, h] @ k[m, h] / math.sqrt(size) for m in sees[n]]).softmax(0)
+            for weight, m in zip(weights, sees[n], strict=True):
+                out[n, h] += weight * v[m, h]
+    return layer.to_out(out.reshape(N, D))
+
+
+def test_spatio_temporal_block_equals_loops_over_samples_frames_and_tokens():
+    """Spatial attention within a frame over tokens that are not padding, causal attention along each token, FFN."""
+    torch.manual_seed(0)
+    block = SpatioTemporalBlock(CONFIG)
+    lengths, T, N, D = [5, 3], 3, 5, CONFIG.width
+    x = torch.randn(2, T, N, D)
+    mask = torch.arange(N)[None] < torch.tensor(lengths)[:, None]
+    expected = x.clone()
+    for b, length in enumerate(lengths):
+        for t in range(T):
+            visible = [list(range(length))] * N
+            expected[b, t] += brute_force_attention(block.spatial_attn, block.norm1(expected[b, t]), visible)
         for n in range(N):
-            for h in range(H):
-                keys = [m for m in range(N) if (m <= n if causal else mask[0, m])]
-                scores = torch.stack([q[n, h] @ k[m, h] / math.sqrt(D // H) for m in keys]).softmax(0)
-                expected[n, h] = sum(s * v[m, h] for s, m in zip(scores, keys, strict=True))
-        out = layer(x, None if causal else mask, causal=causal)
-        torch.testing.assert_close(out[0], layer.to_out(expected.reshape(N, D)))
+            past = [list(range(t + 1)) for t in range(T)]
+            track = brute_force_attention(block.temporal_attn, block.norm2(expected[b, :, n]), past)
+            expected[b, :, n] += track
+    expected = expected + block.ffn(block.norm3(expected))
+    torch.testing.assert_close(block(x, mask), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_positions_are_those_of_tokens_not_of_frames(model, language):
+    """Swapping two patches changes the latents; language, appended after the positions, may be shifted by padding."""
+    z = torch.randn(B, 2, P, V)
+    swapped = z[:, :, [1, 0, *range(2, P)]]
+    assert not torch.allclose(
+        model.encode(z, language).latents, model.encode(swapped, language).latents, atol=1e-4
+    )
+    order = torch.randperm(5)
+    shuffled = Language(language.tokens[:, order], language.mask[:, order])
+    torch.testing.assert_close(
+        model.encode(z, language).latents, model.encode(z, shuffled).latents, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_bfloat16_attention_keeps_its_type_and_value():
@@ -124,24 +192,52 @@ def test_positions_are_sines_and_cosines():
     assert encoding[3, 3].item() == pytest.approx(math.cos(3 / 10_000 ** (2 / 6)), abs=1e-6)
 
 
-def test_sub_modules_have_univlas_names():
-    names = set(LatentActionModel(V, E, CONFIG).state_dict())
-    expected = {
-        "action_latent",
-        "to_codebook.weight",
-        "vq.codebook.weight",
-        "patch_up.weight",
-        "action_up.weight",
-        "lang_proj.weight",
-        "encoder.ffn.1.weight",
-        "encoder.transformer_blocks.0.spatial_attn.to_q.weight",
-        "encoder.transformer_blocks.1.temporal_attn.to_out.0.bias",
-        "encoder.transformer_blocks.1.ffn.3.weight",
-        "encoder.transformer_blocks.1.norm3.weight",
-        "decoder.transformer_blocks.1.spatial_attn.to_v.weight",
-        "decoder.out.weight",
-    }
-    assert expected <= names
+def univla_shapes(dim: int, depth: int, width: int, latent: int, codes: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of UniVLA's first-stage model without its frozen encoders, as its module tree gives them."""
+
+    def linear(name: str, out: int, inner: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.weight": (out, inner), f"{name}.bias": (out,)}
+
+    def norm(name: str, size: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.weight": (size,), f"{name}.bias": (size,)}
+
+    def transformer(name: str, in_dim: int, attentions: list[str]) -> dict[str, tuple[int, ...]]:
+        shapes = (
+            norm(f"{name}.ffn.0", in_dim)
+            | linear(f"{name}.ffn.1", width, in_dim)
+            | norm(f"{name}.ffn.2", width)
+        )
+        for n in range(depth):
+            block = f"{name}.transformer_blocks.{n}"
+            for attention in attentions:
+                shapes |= {f"{block}.{attention}.to_{part}.weight": (width, width) for part in "qkv"}
+                shapes |= linear(f"{block}.{attention}.to_out.0", width, width)
+            shapes |= linear(f"{block}.ffn.0", 4 * width, width) | linear(f"{block}.ffn.3", width, 4 * width)
+            for index in range(len(attentions) + 1):
+                shapes |= norm(f"{block}.norm{index + 1}", width)
+        return shapes
+
+    return (
+        {"action_latent": (1, 1, 4, dim), "vq.codebook.weight": (codes, latent)}
+        | transformer("encoder", dim, ["spatial_attn", "temporal_attn"])
+        | transformer("decoder", width, ["spatial_attn"])
+        | linear("decoder.out", dim, width)
+        | linear("to_codebook", latent, width)
+        | linear("patch_up", width, dim)
+        | linear("action_up", width, latent)
+        | linear("lang_proj", width, 768)
+    )
+
+
+def test_names_and_shapes_are_univlas():
+    """At UniVLA's sizes (DINOv2-B features) its checkpoint fits but for what HARP adds."""
+    with torch.device("meta"):
+        ours = LatentActionModel(768, 768, LatentActionConfig()).state_dict()
+    univla = univla_shapes(dim=768, depth=12, width=768, latent=128, codes=16)
+    assert {name: tuple(ours[name].shape) for name in univla} == univla
+    added = {name.split(".")[0] for name in ours.keys() - univla.keys()}
+    assert added == {"keypoint_latent", "effector_latent", "keypoint_head", "effector_head", "vq"}
+    assert ours.keys() - univla.keys() >= {"vq.steps_unused"}
 
 
 def test_paper_sizes():
@@ -150,6 +246,7 @@ def test_paper_sizes():
     assert model.to_codebook.weight.shape == (128, 768)
     assert model.vq.codebook.weight.shape == (16, 128)
     assert len(model.encoder.transformer_blocks) == 12
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2) == 206.01
 
 
 def test_normalized_latents_leave_no_offset_between_queries():

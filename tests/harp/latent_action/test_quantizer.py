@@ -77,6 +77,39 @@ def test_fewer_distinct_latents_than_codes_is_no_error():
     assert quantizer.revive(latents, torch.Generator().manual_seed(0)) == 2
 
 
+def test_the_decoders_input_is_the_code_to_the_last_bit():
+    quantizer = make()
+    latents = torch.randn(64, D, requires_grad=True) * 100
+    quantized = quantizer(latents)
+    assert torch.equal(quantized.straight_through, quantizer.codebook.weight[quantized.codes])
+
+
+@pytest.mark.parametrize(("revived", "perplexity"), [(True, 4.9), (False, 1.01)])
+def test_a_collapsed_codebook_recovers(revived: bool, perplexity: float):
+    """All latents on one code, the others far away: with revival all codes come into use, without it none ever does.
+
+    The latents are five clusters, trained against by the codebook loss alone, as in training.
+    """
+    quantizer, generator = make(dead_after=4), torch.Generator().manual_seed(0)
+    centres = torch.randn(K, D, generator=generator) * 3
+    with torch.no_grad():
+        quantizer.codebook.weight.fill_(50.0)
+        quantizer.codebook.weight[1] = 0
+        quantizer.steps_unused.zero_()
+    optimizer = torch.optim.AdamW([quantizer.codebook.weight], lr=0.05, weight_decay=0)
+    for _ in range(60):
+        latents = centres.repeat(8, 1) + 0.1 * torch.randn(8 * K, D, generator=generator)
+        quantized = quantizer(latents)
+        optimizer.zero_grad()
+        (latents - quantized.vectors).square().mean().backward()
+        optimizer.step()
+        if revived:
+            quantizer.revive(latents, generator)
+    usage, found = code_usage(quantizer(centres).codes, K)
+    assert usage == (1.0 if revived else 1 / K)
+    assert (found >= perplexity) if revived else (found <= perplexity)
+
+
 def test_usage_and_perplexity():
     usage, perplexity = code_usage(torch.tensor([0, 0, 1, 1]), 4)
     assert (usage, perplexity) == (0.5, pytest.approx(2.0))
