@@ -114,8 +114,9 @@ def _describe_vit(
         else:
             frozen += parameter.numel()
     tokens = vit.grid**2 + sizes.num_prefix_tokens
-    published = PUBLISHED_PARAMETERS.get(name)
-    counted = f"; {published / 1e6:.1f} M as published, whose head is not built" if published else ""
+    published = PUBLISHED_PARAMETERS.get(name, 0)
+    head = " and attention-pooling head" if published - frozen > 3 * sizes.width else ""
+    counted = f"; {published / 1e6:.1f} M with the published final norm{head}, not built" if published else ""
     resampled = sizes.position_grid != vit.grid
     positions = f"; positions {sizes.position_grid}² → {vit.grid}²" if resampled else ""
     hidden = max(1, sizes.width // config.adapter_reduction)
