@@ -27,7 +27,9 @@ from data_schemas.cues import ObjectTrack, WristTrack
 from pipelines.datasets.registry import get_reader
 from pipelines.engine.stage import Done
 from pipelines.inputs import TrackInput, VideoInput
-from pipelines.objects.stage import ObjectConfig, ObjectStage
+from pipelines.objects.carrying import carry
+from pipelines.objects.config import ObjectConfig
+from pipelines.objects.stage import ObjectStage
 from pipelines.video import open_demonstration
 from pipelines.wrists.stage import WristConfig, WristStage
 
@@ -51,31 +53,9 @@ def true_tracks(
     keypoints, seen = truth["keypoints"], truth["keypoint_visible"]
     reference = np.flatnonzero(seen[frame]) if seen[frame].sum() >= 4 else np.arange(keypoints.shape[1])
     start = keypoints[frame, reference]
-    spread = max(3.0, 0.25 * float(np.ptp(start, axis=0).max()))
-    places = np.zeros((len(keypoints), len(queries), 2))
-    visible = np.zeros(places.shape[:2], bool)
-    for i, query in enumerate(queries):
-        distance = np.hypot(*(start - query).T)
-        weight = np.exp(-0.5 * (distance / spread) ** 2) + 0.02
-        nearest = reference[np.argsort(distance)[:3]]
-        visible[:, i] = seen[:, nearest].sum(axis=1) >= 2
-        for t in range(len(keypoints)):
-            places[t, i] = _similarity(start, keypoints[t, reference], weight, query)
-    return places, visible
-
-
-def _similarity(start: np.ndarray, end: np.ndarray, weight: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """`query` under the weighted least-squares similarity from `start` (K, 2) to `end` (K, 2)."""
-    weight = weight / weight.sum()
-    from_, to = start @ [1, 1j], end @ [1, 1j]
-    mean_from, mean_to = weight @ from_, weight @ to
-    turn = (
-        (weight * np.conj(from_ - mean_from))
-        @ (to - mean_to)
-        / (weight @ np.abs(from_ - mean_from) ** 2 + 1e-9)
-    )
-    place = mean_to + turn * (query @ [1, 1j] - mean_from)
-    return np.array([place.real, place.imag])
+    places = carry(queries, start, keypoints[:, reference])
+    nearest = reference[np.argsort(np.linalg.norm(queries[:, None] - start, axis=-1), axis=1)[:, :3]]
+    return places, seen[:, nearest].sum(axis=-1) >= 2
 
 
 def score(row: ObjectTrack | None, truth: dict[str, np.ndarray]) -> Score:

@@ -31,5 +31,6 @@ def carry(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
             (weight_TNK * np.abs(offset) ** 2).sum(-1) + 1e-9
         )
     place = mean_to + turn * (query_N - mean_from)
-    place[known_TK.sum(axis=1) < 2] = np.nan
-    return np.stack([place.real, place.imag], axis=-1)
+    carried = np.stack([place.real, place.imag], axis=-1)
+    carried[known_TK.sum(axis=1) < 2] = np.nan
+    return carried
