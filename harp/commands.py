@@ -42,6 +42,13 @@ def train_stage1(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="More than one run on Ray, each with its part of a batch.")
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option(envvar="RAY_ADDRESS", help="Ray cluster of the workers; default: this machine."),
+    ] = None,
 ) -> None:
     """Train HARP-VE (aligned vision encoder) and HARP-LAM (latent action model) together.
 
@@ -51,6 +58,7 @@ def train_stage1(
     Example:
 
       harp train stage1 --version latest --lake lake --out runs/stage1 --set training.steps=500
+      harp train stage1 --lake lake --out runs/l2 --row harp-l2 --workers 4 --address ray://head:10001
     """
     from harp.data.version import version_folder
     from harp.recipes import load_stage1_recipe
@@ -60,8 +68,13 @@ def train_stage1(
 
     overrides = [*(row_overrides(row) if row else []), *(set_ or [])]
     config, folder = load_stage1_recipe(recipe, overrides), version_folder(lake, version)
+    launch = None
+    if workers > 1:
+        from harp.training.ray_workers import OnRay
+
+        launch = OnRay(workers, out, address)
     with bars() as observers:
-        result = run(config, folder, out, observers=observers)
+        result = run(config, folder, out, launch=launch, observers=observers)
     if result.already_finished:
         console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")
     else:

@@ -1,7 +1,7 @@
 """Checkpoints that are there whole or not at all, and that resume exactly.
 
 A checkpoint is a folder `step-000050/`: `model.safetensors` (what training changes; frozen weights stay where they
-came from), `optimizer.safetensors` (AdamW moments, random state), `state.json` (loader position). It is written
+came from), `optimizer.safetensors` (AdamW moments), `state.json` (loader position). It is written
 under another name, flushed, and renamed; the one before it is removed afterwards.
 """
 
@@ -15,8 +15,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harp.training.stage import TrainingStage
-
-RANDOM_STATE = "torch_random_state"
 
 
 class Checkpoints:
@@ -39,7 +37,7 @@ class Checkpoints:
             for index, state in optimizer.state_dict()["state"].items()
             for name, value in state.items()
         }
-        save_file(_plain(moments | {RANDOM_STATE: torch.get_rng_state()}), partial / "optimizer.safetensors")
+        save_file(_plain(moments), partial / "optimizer.safetensors")
         (partial / "state.json").write_text(json.dumps({"step": step, "loader": loader}))
         _flush(partial)
         final = self._folder / f"step-{step:06d}"
@@ -49,7 +47,7 @@ class Checkpoints:
             shutil.rmtree(older)
 
     def load(self, stage: TrainingStage, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-        """Restore the newest checkpoint into stage, optimizer and random state.
+        """Restore the newest checkpoint into stage and optimizer.
 
         Returns:
             `state.json`, or None where there is no checkpoint.
@@ -59,7 +57,6 @@ class Checkpoints:
             return None
         stage.load_trained_state(load_file(steps[-1] / "model.safetensors"))
         moments = load_file(steps[-1] / "optimizer.safetensors")
-        torch.set_rng_state(moments.pop(RANDOM_STATE))
         restored: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in moments.items():
             index, key = name.split(".", 1)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harp.data.config import DataConfig
 from harp.latent_action.config import LatentActionConfig
@@ -38,6 +38,9 @@ class TrainingConfig(BaseModel):
     prediction loss does not slow the alignment."""
     human_token_cache_gb: float = Field(default=1.0, ge=0)
     """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
+    accumulate: int = Field(default=1, gt=0)
+    """Micro-batches that a batch is cut into on each worker, to fit into memory. Exact but for what reaches across
+    clips: the alignment's negatives and the normalization of latents are then those of a micro-batch."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """bf16: autocast of the forward pass; weights stay float32."""
     checkpoint_every: int = Field(default=50, gt=0)
@@ -64,3 +67,13 @@ class Stage1Config(BaseModel):
     training: TrainingConfig
     evaluation_frames: int = Field(default=8, gt=0)
     """Frames per clip, evenly spaced, that evaluation pools (A.4)."""
+
+    @model_validator(mode="after")
+    def _trains_something(self) -> "Stage1Config":
+        if self.latent_action is None and (
+            self.losses.alignment.objective == "none" or not self.data.pairs_per_batch
+        ):
+            raise ValueError(
+                "without latent_action there must be an alignment objective and pairs to train on"
+            )
+        return self

@@ -5,9 +5,21 @@ number of all items, so that a sum over workers (and over micro-batches) is the 
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+
+def default_device() -> torch.device:
+    """The first GPU, or the CPU where there is none."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def world_size() -> int:
@@ -57,6 +69,43 @@ def gathered_objects(items: Sequence[str]) -> list[str]:
     parts: list[list[str]] = [[] for _ in range(world_size())]
     dist.all_gather_object(parts, list(items))
     return [item for part in parts for item in part]
+
+
+def parallel(stage: nn.Module, may_skip_parameters: bool) -> nn.Module:
+    """The stage, or on several workers a wrapper that averages its gradients over them.
+
+    The wrapper has a process group of its own: it sends gradients while the backward pass runs, in which the stage
+    may send something, too.
+
+    Args:
+        may_skip_parameters: a worker's part of a batch may leave parameters without gradient, for which the others
+            must not wait.
+    """
+    if world_size() == 1:
+        return stage
+    return DistributedDataParallel(
+        stage, process_group=dist.new_group(), find_unused_parameters=may_skip_parameters
+    )
+
+
+def without_sync(model: nn.Module) -> AbstractContextManager[Any]:
+    """Context in which gradients are summed up on each worker and not sent, for all micro-batches but the last."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def to_device(batch: T, device: torch.device) -> T:
+    """A dataclass with all tensors in it, at any depth, on a device."""
+    if device.type == "cpu":
+        return batch
+
+    def move(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.to(device, non_blocking=True)
+        if is_dataclass(value) and not isinstance(value, type):
+            return type(value)(**{f.name: move(getattr(value, f.name)) for f in fields(value)})
+        return value
+
+    return move(batch)
 
 
 def _all_gather(tensor: torch.Tensor) -> list[torch.Tensor]:

@@ -1,21 +1,39 @@
-"""The training loop, the same for every stage: AdamW, warm-up and cosine, clipping, checkpoints, metrics.
+"""The training loop, the same for every stage and for one worker or many: AdamW, warm-up and cosine, clipping,
+accumulation, checkpoints, metrics.
 
-The learning rate is a function of the step and the batch is a function of the step, so the state of a run is its
+The learning rate, the batch and the random numbers of a step are functions of the step, so the state of a run is its
 weights, its AdamW moments and a step number; a killed run that continues gives the losses it would have given.
+The numbers of a step come from the device once, after the backward pass.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import torch
+from torch import nn
 
 from harp.data.loader import Stage1Loader
 from harp.training.checkpoint import Checkpoints
 from harp.training.config import TrainingConfig
+from harp.training.distributed import (
+    gathered_objects,
+    parallel,
+    rank,
+    summed,
+    to_device,
+    wait_for_all,
+    without_sync,
+    world_size,
+)
 from harp.training.metrics import MetricsLog
-from harp.training.stage import TrainingStage
+from harp.training.stage import Counts, StepOutput, TrainingStage
 
 Observer = Callable[[int, int, dict[str, float]], None]
 """Called after every step with (steps done, steps in all, metrics)."""
@@ -37,10 +55,13 @@ def run_steps(
     config: TrainingConfig,
     out: Path,
     *,
+    seed: int,
     observe: Observer,
-    device_type: str = "cpu",
+    device: torch.device,
 ) -> None:
     """Train from the newest checkpoint in `out` to the last step.
+
+    On several workers all of them call this, with a loader of their part of every batch; the first one writes.
 
     Raises:
         TrainingDiverged: a loss or gradient is NaN or infinite. Nothing of that step is kept.
@@ -52,38 +73,83 @@ def run_steps(
     if resumed:
         loader.load_state_dict(resumed["loader"])
     base_rates = [group["lr"] for group in stage.parameter_groups()]
-    log = MetricsLog(out, done)
+    wait_for_all()  # before the first one may write the next checkpoint
+    log = MetricsLog(out, done) if rank() == 0 else None
     stage.train()
+    model = parallel(cast(nn.Module, stage), stage.may_skip_parameters)
+    batches = iter(loader)
     clock = time.perf_counter()
-    for batch in loader:
-        factor = learning_rate_factor(batch.step, config)
+    while micro_batches := list(islice(batches, config.accumulate)):
+        step = micro_batches[0].step
+        factor = learning_rate_factor(step, config)
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = rate * factor
-        with torch.autocast(device_type, torch.bfloat16, enabled=config.precision == "bf16"):
-            output = stage(batch, stage.count(batch))
+        torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1)[0]))
         optimizer.zero_grad()
-        output.loss.backward()
-        norms = {
-            f"gradient_{group['name']}": torch.nn.utils.clip_grad_norm_(
-                group["params"], config.gradient_clip
-            ).item()
-            for group in optimizer.param_groups
-        }
-        metrics = {"loss": output.loss.item(), **norms}
-        metrics |= {name: value.item() for name, value in output.metrics.items()}
-        if not all(math.isfinite(value) for value in (metrics["loss"], *norms.values())):
-            wrong = ", ".join(name for name, value in metrics.items() if not math.isfinite(value))
-            raise TrainingDiverged(
-                f"Not finite at step {batch.step}: {wrong}; the batch holds {', '.join(batch.ids)}."
-            )
+        moved = [to_device(batch, device) for batch in micro_batches]
+        outputs = forward_backward(stage, model, moved, config.precision)
+        metrics = _numbers(outputs, _clip(optimizer, config.gradient_clip))
+        _check_finite(metrics, step, [i for batch in micro_batches for i in batch.ids])
         optimizer.step()
-        metrics |= stage.after_step([output], metrics, batch.step)
+        metrics |= stage.after_step(outputs, metrics, step)
         now = time.perf_counter()
         metrics |= {"learning_rate_factor": factor, "seconds": now - clock}
         clock = now
-        log.write(batch.step, metrics)
-        done = batch.step + 1
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            checkpoints.save(done, stage, optimizer, loader.state_dict())
-        observe(done, config.steps, metrics)
-    log.close()
+        done = step + 1
+        if log:
+            log.write(step, metrics)
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                checkpoints.save(done, stage, optimizer, loader.state_dict())
+            observe(done, config.steps, metrics)
+    if log:
+        log.close()
+    wait_for_all()
+
+
+def forward_backward(
+    stage: TrainingStage, model: nn.Module, micro_batches: Sequence[Any], precision: str
+) -> list[StepOutput]:
+    """Gradients of one batch, given as this worker's micro-batches, on top of those that are there."""
+    device = next(model.parameters()).device
+    totals = _totals([stage.count(batch) for batch in micro_batches], device)
+    outputs = []
+    for batch in micro_batches:
+        is_last = batch is micro_batches[-1]
+        with nullcontext() if is_last else without_sync(model):
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                output: StepOutput = model(batch, totals)
+            # The wrapper averages gradients over the workers; shares of a mean have to be summed.
+            (output.loss * world_size()).backward()
+        outputs.append(replace(output, loss=output.loss.detach()))
+    return outputs
+
+
+def _totals(counts: Sequence[Counts], device: torch.device) -> Counts:
+    names = sorted(counts[0])
+    total = summed(torch.tensor([sum(count[name] for count in counts) for name in names], device=device))
+    return dict(zip(names, total.tolist(), strict=True))
+
+
+def _clip(optimizer: torch.optim.Optimizer, largest: float) -> dict[str, torch.Tensor]:
+    return {
+        f"gradient_{group['name']}": nn.utils.clip_grad_norm_(group["params"], largest)
+        for group in optimizer.param_groups
+    }
+
+
+def _numbers(outputs: Sequence[StepOutput], norms: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Metrics of the whole batch as numbers, in one transfer."""
+    names = sorted(set().union(*(output.metrics for output in outputs)))
+    shares = [sum(output.metrics[name] for output in outputs if name in output.metrics) for name in names]
+    values = summed(torch.stack([torch.as_tensor(share, dtype=torch.float32) for share in shares]))
+    numbers = torch.cat((values, torch.stack(list(norms.values())).to(values))).tolist()
+    return dict(zip([*names, *norms], numbers, strict=True))
+
+
+def _check_finite(metrics: dict[str, float], step: int, ids: Sequence[str]) -> None:
+    wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if wrong:
+        everyone = dict.fromkeys(gathered_objects(ids))
+        raise TrainingDiverged(
+            f"Not finite at step {step}: {', '.join(wrong)}; the batch holds {', '.join(everyone)}."
+        )

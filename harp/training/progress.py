@@ -1,11 +1,14 @@
 """How a training run tells of itself: a line every tenth of the steps in the log, or bars in a terminal."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from harp.progress import ProgressBars
+from harp.training.metrics import read_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,28 @@ def bars() -> Iterator[Observers]:
             features=lambda done, total: show("frozen features", done, total),
             step=lambda done, total, metrics: show("training", done, total, describe(metrics)),
         )
+
+
+@contextmanager
+def followed(run: Path, steps: int, step: Callable[[int, int, dict[str, float]], None]) -> Iterator[None]:
+    """Tells of the steps that workers elsewhere log into a run's folder."""
+    finished = threading.Event()
+
+    def follow() -> None:
+        told = len(read_metrics(run))
+        while not finished.wait(1.0):
+            rows = read_metrics(run)
+            if len(rows) > told:
+                step(len(rows), steps, rows[-1])
+            told = len(rows)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
 
 
 def describe(metrics: dict[str, float]) -> str:

@@ -39,6 +39,11 @@ class Batch(Protocol):
 class TrainingStage(Protocol):
     """A module with a loss."""
 
+    @property
+    def may_skip_parameters(self) -> bool:
+        """Whether a micro-batch may leave parameters without gradient."""
+        ...
+
     def __call__(self, batch: Any, totals: Counts) -> StepOutput:
         """Loss of a micro-batch, where `totals` are the counts of the whole batch."""
         ...

@@ -5,7 +5,9 @@ Calling again continues a killed run, and does nothing for a finished one.
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,9 +20,10 @@ from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
 from harp.latent_action.language import FrozenTextEncoder
 from harp.training.config import Stage1Config
+from harp.training.distributed import default_device, rank, world_size
 from harp.training.loop import run_steps
 from harp.training.metrics import read_metrics
-from harp.training.progress import Observers, logged
+from harp.training.progress import Observers, followed, logged
 from harp.training.run_folder import RunFolder
 from harp.training.stage1_module import Stage1
 from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
@@ -30,6 +33,9 @@ logger = logging.getLogger(__name__)
 ADAPTERS = "vision_adapters.safetensors"
 LATENT_ACTION = "latent_action.safetensors"
 OBJECTIVE = "objective.safetensors"
+
+Launch = Callable[[Callable[[torch.device], None]], None]
+"""Runs what it is given on every worker, with the device of each, inside one process group."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,16 @@ def train_stage1(
     version_root: Path,
     out: Path,
     *,
+    launch: Launch | None = None,
     feature_folder: Path | None = None,
     observers: Observers | None = None,
 ) -> Stage1Result:
     """Train on the version in `version_root` (`<lake>/versions/<id>`), into the folder `out`.
 
     Args:
+        launch: starts many workers, each with its part of every batch, e.g. `harp.training.ray_workers.OnRay`; by
+            default this process is the only one. The result is the same but for rounding, so a run may be
+            continued by another number of workers.
         feature_folder: where frozen features are kept for all runs; `frozen_features` beside `out` by default.
         observers: told of the progress, e.g. `harp.training.progress.bars`; a line in the log by default.
 
@@ -66,44 +76,22 @@ def train_stage1(
         `result.json`, TensorBoard events and the last checkpoint.
 
     Raises:
-        UserError: no such version, a changed shard, or another run in `out`.
+        UserError: no such version, a changed shard, another run in `out`, or a batch that cannot be split.
         TrainingDiverged: a loss or gradient is not finite.
     """
     observers = observers or logged()
-    version = PublishedVersion.open(version_root)
+    version = PublishedVersion.open(version_root, config.data.other_versions)
     folder = RunFolder(out, config, version)
     if folder.result:
         logger.info("Stage 1 in %s is finished; nothing to do", out)
         return Stage1Result(out, **folder.result, already_finished=True)
     logger.info("Stage 1 on %s", version.describe())
-
-    torch.manual_seed(config.seed)
-    encoder = load_vision_encoder(config.vision)
-    stage = Stage1(config, encoder, FrozenTextEncoder(config.text.model, config.text.max_tokens))
-    sampler = TransitionSampler(version, config.data, config.seed)
-    reader = ShardReader(version, config.data.verify)
-    features = FrozenFeatures.prepare(
-        version,
-        reader,
-        encode=frozen_encoder(encoder, config.training.precision),
-        identity=encoder_identity(encoder, config.training.precision),
-        folder=feature_folder or out.parent / "frozen_features",
-        max_token_bytes=0
-        if stage.human_tokens == "none"
-        else int(config.training.human_token_cache_gb * 1e9),
-        progress=observers.features,
-    )
-    num_keypoints = config.latent_action.num_keypoints if config.latent_action else 0
-    loader = Stage1Loader(
-        sampler, reader, features, num_keypoints, config.training.steps, human_tokens=stage.human_tokens
-    )
-    run_steps(stage, loader, config.training, out, observe=observers.step)
-
-    save_file(encoder.adapter_state_dict(), out / ADAPTERS)
-    if stage.latent_action:
-        save_file(stage.latent_action.state_dict(), out / LATENT_ACTION)
-    if stage.objective.state_dict():
-        save_file(stage.objective.state_dict(), out / OBJECTIVE)
+    paths = WorkerPaths(version_root, out, feature_folder or out.parent / "frozen_features")
+    if launch is None:
+        run_worker(config, paths, default_device(), observers)
+    else:
+        with followed(out, config.training.steps, observers.step):
+            launch(partial(run_worker, config, paths))
     result = summarize(out, version.version_id)
     folder.finish(
         {name: value for name, value in asdict(result).items() if name not in ("run", "already_finished")}
@@ -111,12 +99,71 @@ def train_stage1(
     return result
 
 
+@dataclass(frozen=True)
+class WorkerPaths:
+    """Folders that all workers share."""
+
+    version: Path
+    out: Path
+    features: Path
+
+
+def run_worker(
+    config: Stage1Config, paths: WorkerPaths, device: torch.device, observers: Observers | None = None
+) -> None:
+    """One worker's part of a run; where it is the only one, the whole of it."""
+    observers = observers or logged()
+    torch.manual_seed(config.seed)
+    version = PublishedVersion.open(paths.version, config.data.other_versions)
+    encoder = load_vision_encoder(config.vision).to(device)
+    text = FrozenTextEncoder(config.text.model, config.text.max_tokens, device)
+    stage = Stage1(config, encoder, text).to(device)
+    sampler = TransitionSampler(version, config.data, config.seed)
+    reader = ShardReader(version, config.data.verify)
+    features = FrozenFeatures.prepare(
+        version,
+        reader,
+        encode=frozen_encoder(encoder, config.training.precision),
+        identity=encoder_identity(encoder, config.training.precision),
+        folder=paths.features,
+        max_token_bytes=int(config.training.human_token_cache_gb * 1e9),
+        progress=observers.features,
+    )
+    loader = Stage1Loader(
+        sampler,
+        reader,
+        features,
+        config.latent_action.num_keypoints if config.latent_action else 0,
+        config.training.steps,
+        human_tokens=stage.human_tokens,
+        rank=rank(),
+        world_size=world_size(),
+        accumulate=config.training.accumulate,
+    )
+    run_steps(
+        stage, loader, config.training, paths.out, seed=config.seed, observe=observers.step, device=device
+    )
+    if rank() == 0:
+        save_stage(stage, paths.out)
+
+
+def save_stage(stage: Stage1, out: Path) -> None:
+    """Write what was trained, each part as a file of its own."""
+    parts = {ADAPTERS: stage.encoder.adapter_state_dict(), OBJECTIVE: stage.objective.state_dict()}
+    if stage.latent_action:
+        parts[LATENT_ACTION] = stage.latent_action.state_dict()
+    for name, state in parts.items():
+        if state:
+            save_file({key: tensor.cpu().contiguous() for key, tensor in state.items()}, out / name)
+
+
 def frozen_encoder(encoder: HarpVisionEncoder, precision: str) -> Encode:
     """F(·) of uint8 frames (n, H, W, 3) → (n, P, D)."""
 
     def encode(frames: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            return encoder.frozen(encoder.preprocess(frames))
+        device = next(encoder.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return encoder.frozen(encoder.preprocess(frames.to(device))).cpu()
 
     return encode
 
@@ -128,7 +175,7 @@ def encoder_identity(encoder: HarpVisionEncoder, precision: str) -> str:
     for name, tensor in sorted(encoder.state_dict().items()):
         if name not in adapters:
             digest.update(name.encode())
-            digest.update(tensor.detach().contiguous().view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

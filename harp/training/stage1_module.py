@@ -70,6 +70,11 @@ class Stage1(nn.Module):
             return "all"
         return "transitions" if self.latent_action else "none"
 
+    @property
+    def may_skip_parameters(self) -> bool:
+        """Single demonstrations may all be human, and then no adapter runs."""
+        return self.config.data.pairs_per_batch == 0
+
     def count(self, batch: Stage1Batch) -> Counts:
         """Clips, predictions and pairs: what the means of the loss run over."""
         clips = len(batch.robot_ids) + len(batch.human_ids)
@@ -81,6 +86,7 @@ class Stage1(nn.Module):
         loss, metrics, state = z_robot.new_zeros(()), {}, None
         if self.latent_action:
             loss, metrics, state = self._latent_action_loss(self.latent_action, batch, z_robot, totals)
+        metrics["loss"] = loss.detach()
 
         B = batch.num_pairs
         streams = self._pair_streams(batch, torch.cat((z_robot[:B], context), dim=1))
@@ -90,7 +96,9 @@ class Stage1(nn.Module):
             alignment = self.objective(features)
             # Every worker computes the loss of all pairs; its gradient reaches the features of its own pairs.
             share = len(features.robot) / totals["pairs"]
-            loss = loss + self.config.losses.alignment.weight * share * alignment.loss
+            weighted = self.config.losses.alignment.weight * share * alignment.loss
+            loss = loss + weighted
+            metrics["loss"] = metrics["loss"] + weighted.detach() / world_size()
             shares = {"alignment": alignment.loss.detach(), **alignment.metrics}
             metrics |= {name: value * share / world_size() for name, value in shares.items()}
         return StepOutput(loss, metrics, state)

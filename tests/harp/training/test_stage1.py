@@ -1,6 +1,10 @@
 """Stage 1 end to end on a tiny version: learns, resumes exactly, refuses, keeps the human path frozen."""
 
 import json
+import multiprocessing
+import os
+import random
+import signal
 
 import pytest
 import torch
@@ -59,6 +63,29 @@ def test_a_killed_run_gives_the_losses_of_one_never_killed(version, text, tmp_pa
         a, b = load_file(tmp_path / "killed" / name), load_file(tmp_path / "whole" / name)
         assert all(torch.equal(a[key], b[key]) for key in b)
     assert len(list((tmp_path / "killed" / "checkpoints").iterdir())) == 1
+
+
+def train_and_die(config, version, out, step):
+    def observe(done, total, metrics):
+        if done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train_stage1(config, version, out, observers=Observers(lambda done, total: None, observe))
+
+
+def test_kill_9_at_a_random_step_changes_no_digit(version, text, tmp_path):
+    config = tiny_config(text)
+    step = random.SystemRandom().randrange(1, config.training.steps)
+    train_stage1(config, version, tmp_path / "whole")
+    process = multiprocessing.get_context("spawn").Process(
+        target=train_and_die, args=(config, version, tmp_path / "killed", step)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(read_metrics(tmp_path / "killed")) == step
+    train_stage1(config, version, tmp_path / "killed")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole"), f"killed after step {step}"
 
 
 def test_a_finished_run_is_not_done_again(version, text, tmp_path):
@@ -120,9 +147,9 @@ def test_every_switch_trains(version, text, tmp_path, paired, single, objective)
 def test_alignment_alone_has_no_latent_action_model(version, text, tmp_path, objective):
     config = tiny_config(
         text,
-        training__steps=30,
+        training__steps=20,
         training__adapter_learning_rate=1e-2,
-        training__checkpoint_every=30,
+        training__checkpoint_every=20,
         latent_action=None,
         data__singles_per_batch=0,
         losses={"alignment": {"objective": objective}},
