@@ -42,6 +42,8 @@ def build(
 
       harp features build --version latest --lake lake --set training.human_token_cache_gb=20
     """
+    import torch
+
     from harp.data.feature_build import FeaturePlan
     from harp.data.feature_build import build as build_features
     from harp.data.shards import ShardReader
@@ -53,11 +55,10 @@ def build(
 
     config = load_stage1_recipe(recipe, set_ or [])
     opened = PublishedVersion.open(version_folder(lake, version), config.data.other_versions)
+    torch.manual_seed(config.seed)  # as a run does: an encoder without pretrained weights is drawn
     encoder = load_vision_encoder(config.vision)
-    reader, encode = (
-        ShardReader(opened, config.data.verify),
-        frozen_encoder(encoder, config.training.precision),
-    )
+    reader = ShardReader(opened, config.data.verify)
+    encode = frozen_encoder(encoder, config.training.precision)
     plan = FeaturePlan.make(
         opened,
         reader,
