@@ -40,7 +40,7 @@ def camera_image(image_HWC: NDArray[np.uint8], config: ImageConfig, size: int) -
         image = _through_jpeg(image)
     if config.lanczos and image.shape[:2] != (size, size):
         image = _lanczos(image, size)
-    tensor = torch.from_numpy(np.ascontiguousarray(image))
+    tensor = torch.tensor(image)
     return _centre_crop(tensor, config.crop_area, size) if config.crop_area < 1 else tensor
 
 

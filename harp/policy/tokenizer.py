@@ -2,7 +2,7 @@
 
 The prompt ends with the space that stands before the answer: Llama-2 makes a token of its own of it (29871), which
 OpenVLA appends by hand. Latent actions are ids by arithmetic; a saved tokenizer lists them too, so that other tools
-can print them, and an instruction that spells one out is refused.
+can print them. No instruction can smuggle one in, because instructions are lower-cased and the names are not.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class PolicyTokenizer:
         """`<BOS>` and the prompt of each instruction, lower-cased as OpenVLA does.
 
         Raises:
-            BadInput: an instruction without words, or with a token of the policy in it.
+            BadInput: an instruction without words.
         """
         return pad([self._prompt(text) for text in instructions], self._config.language_model.pad_id)
 
@@ -65,10 +65,6 @@ class PolicyTokenizer:
             )
         text = PROMPT.format(instruction=words) + " "
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        if max(ids) >= self._config.language_model.pad_id:
-            raise BadInput(
-                "bad_instruction", f"{instruction!r} spells out a token of the policy such as <PAD>."
-            )
         return torch.tensor([self._config.language_model.bos_id, *ids])
 
     def save(self, folder: Path) -> None:
@@ -126,9 +122,9 @@ def append(tokens: Tokens, suffix_BS: Tensor, pad_id: int) -> Tokens:
 
 
 def _byte_tokenizer() -> Tokenizer:
-    """One token per byte of UTF-8, ids 0 to 255."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
+    """One token per byte of UTF-8, ids 0 to 255, then `<BOS>` and `<EOS>`."""
+    vocabulary = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<BOS>", "<EOS>"]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
