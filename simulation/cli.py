@@ -1,16 +1,40 @@
 """`harp simulate …`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def simulate() -> None:
-    """Make paired human and robot demonstrations with ground truth."""
+    """Make demonstrations on a simulated table: human-robot pairs with ground truth, or a robot's with actions."""
+
+
+def _progress(console: "Console") -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("simulating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console)
 
 
 @app.command()
@@ -42,14 +66,6 @@ def tabletop(
     Example: harp simulate tabletop --pairs 40 --out raw/tabletop
     """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from simulation.tabletop import TabletopConfig, generate
 
@@ -65,16 +81,48 @@ def tabletop(
         overwrite=overwrite,
     )
     console = Console(stderr=True)
-    columns = (
-        TextColumn("simulating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
+    with _progress(console) as bar:
         item = bar.add_task("simulating", total=pairs + unpaired_human + unpaired_robot)
         summary = generate(config, lambda done, total: bar.update(item, completed=done, total=total))
     seconds = summary["seconds_per_pair"]
     pace = f", {seconds:.1f} s a pair" if seconds else ""
     console.print(f"{summary['items']} demonstrations in {out}{pace}", highlight=False)
+
+
+@app.command()
+def demonstrations(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; an earlier run there is continued.")],
+    per_task: Annotated[int, typer.Option(help="Successful episodes of each of the four tasks.")] = 50,
+    seed: Annotated[
+        int,
+        typer.Option(help="Everything follows from it; evaluation with the same seed shares the layouts."),
+    ] = 0,
+    robot: Annotated[
+        str, typer.Option(help="Robot that grasps by contact: xarm7_gripper.")
+    ] = "xarm7_gripper",
+    size: Annotated[int, typer.Option(help="Width and height of the videos in pixels.")] = 224,
+) -> None:
+    """Simulate robot demonstrations with actions, for training an action head.
+
+    A scripted expert does the tasks in the environment that policies are evaluated in, by contact alone. Actions
+    (7 numbers at 10 Hz), proprioception and the videos of both cameras are written for every episode that
+    succeeded; demonstrations.json says what the numbers mean. A killed run continues where it stopped.
+
+    Example: harp simulate demonstrations --per-task 50 --out raw/demonstrations
+    """
+    from rich.console import Console
+
+    from simulation.robot_demonstrations import DemonstrationsConfig, generate_demonstrations
+
+    config = DemonstrationsConfig(out=out, per_task=per_task, seed=seed, robot=robot, size=size)
+    console = Console(stderr=True)
+    with _progress(console) as bar:
+        item = bar.add_task("simulating", total=per_task * len(config.tasks))
+        rates = generate_demonstrations(
+            config, lambda done, total: bar.update(item, completed=done, total=total)
+        )
+    shares = ", ".join(f"{task} {rate:.0%}" for task, rate in rates.items())
+    console.print(
+        f"{per_task * len(rates)} demonstrations in {out}; the expert succeeded in {shares}", highlight=False
+    )

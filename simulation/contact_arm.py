@@ -15,9 +15,9 @@ import numpy as np
 
 from data_schemas.errors import UserError
 from simulation.kinematics import ArmKinematics
-from simulation.objects import FREE, STATIC
+from simulation.objects import FREE, PLATE_HALF, PLATE_RADIUS, STATIC
 from simulation.robot_assets import RobotAssets, look_only, xarm7_gripper
-from simulation.rotations import quaternion
+from simulation.rotations import about_z, quaternion
 from simulation.scene import TIMESTEP, build_scene
 
 
@@ -95,11 +95,29 @@ def _add_camera(spec: mujoco.MjSpec, assets: RobotAssets) -> None:
         )
 
 
+def _make_plate_of_boxes(spec: mujoco.MjSpec) -> None:
+    """Let two crossed squares stand for the plate's disc: a box trembles for ever on a cylinder's face."""
+    plate = spec.body("plate")
+    for geom in plate.geoms:
+        look_only(geom)
+    side = PLATE_RADIUS / np.sqrt(2)
+    for angle in (0.0, np.pi / 4):
+        square = plate.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=[0, 0, PLATE_HALF],
+            size=[side, side, PLATE_HALF],
+            quat=quaternion(about_z(angle)),
+            group=3,
+        )
+        square.contype, square.conaffinity, square.condim = 1, EVERYTHING, 4
+
+
 def build_arm(assets: RobotAssets, pads: tuple[Box, ...], palm: Box) -> mujoco.MjModel:
     """Compile the scene with an arm that touches everything with its fingers and palm."""
     spec = build_scene()
     spec.option.impratio = IMPRATIO
     spec.option.enableflags |= mujoco.mjtEnableBit.mjENBL_MULTICCD
+    _make_plate_of_boxes(spec)
     for name in (*FREE, *STATIC):
         for geom in spec.body(name).geoms:
             if geom.contype:

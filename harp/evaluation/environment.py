@@ -5,7 +5,7 @@ required arguments that returns an `Environment`. Nothing here knows which there
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ class Trial(Protocol):
     def index(self) -> int: ...
     @property
     def seed(self) -> int: ...
+
+
+TrialT = TypeVar("TrialT", bound=Trial)
 
 
 class Observation(Protocol):
@@ -37,7 +40,7 @@ class Observation(Protocol):
     def instruction(self) -> str: ...
 
 
-class Environment(Protocol):
+class Environment(Protocol[TrialT]):
     """A world that a policy acts in, one trial at a time.
 
     Attributes: tasks; rate, control steps per second; episode_limit, control steps after which a trial ends;
@@ -50,11 +53,11 @@ class Environment(Protocol):
     action_dimensions: int
     proprioception_dimensions: int
 
-    def trials(self, task: str, count: int = 60, seed: int = 0) -> Sequence[Trial]:
+    def trials(self, task: str, count: int = 60, seed: int = 0) -> Sequence[TrialT]:
         """The first `count` trials of a task; a longer list begins with the shorter one."""
         ...
 
-    def reset(self, trial: Trial) -> Observation:
+    def reset(self, trial: TrialT) -> Observation:
         """Start a trial."""
         ...
 
