@@ -1,59 +1,105 @@
-"""Video features of pairs: frozen, adapted, and the mean colours that need no network (paper A.4).
+"""Features of pairs by the frozen encoder, F(H) and F(R), kept on disk (paper A.4).
 
-Patch mean within each frame, mean over evenly spaced frames, unit length: the ρ of training.
+They depend on the version, the encoder and the frames, not on what was trained: the runs of a comparison share them.
+Kept are the pooled video features, the mean colours that need no network, and the patch tokens of the transitions,
+which each run's latent action model reads anew.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from data_schemas.identity import content_id
+from harp.data.frozen_features import Encode
 from harp.data.shards import ShardReader
-from harp.data.version import Subject
+from harp.evaluation.frames import FramePlan, Planned, read_frames
 from harp.losses.pooling import pool_frames, pool_patches
-from harp.vision.encoder import HarpVisionEncoder
+
+logger = logging.getLogger(__name__)
 
 COLOUR_GRID = 8
 
 
 @dataclass(frozen=True)
-class PairFeatures:
-    """Features of N pairs, each (N, D) float64."""
+class FrozenPairs:
+    """Features of N pairs; the arrays are (N, D) float64."""
 
     human: np.ndarray
     """F(H)."""
-    robot_frozen: np.ndarray
+    robot: np.ndarray
     """F(R)."""
-    robot_adapted: np.ndarray
-    """T_θ(R)."""
     human_colour: np.ndarray
     robot_colour: np.ndarray
+    path: Path
+
+    def tokens(self, index: int) -> torch.Tensor:
+        """(2, M, 2, P, D) patch tokens of the human's and the robot's transitions of one pair."""
+        with safe_open(self.path, "pt") as file:
+            return file.get_tensor(f"tokens.{index}").float()
 
 
-@torch.no_grad()
-def pair_features(
-    encoder: HarpVisionEncoder,
+def frozen_pairs(
+    encode: Encode,
     reader: ShardReader,
-    pairs: Sequence[Subject],
-    num_frames: int,
-    precision: str,
-) -> PairFeatures:
-    """Encode all pairs at `num_frames` evenly spaced frames, the same ones on both sides."""
-    rows: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(PairFeatures)}
-    for pair in pairs:
-        frames = np.linspace(0, pair.num_frames - 1, num_frames).round().astype(int).tolist()
-        human, robot = (_frames(reader, pair, side, frames) for side in ("human", "robot"))
-        images = encoder.preprocess(torch.cat((human, robot, robot)))
-        is_adapted = torch.arange(len(images)) >= 2 * num_frames
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            tokens = encoder.patch_tokens(images, is_adapted)
-        videos = pool_frames(pool_patches(tokens).view(3, num_frames, -1)).double().numpy()
-        for name, row in zip(("human", "robot_frozen", "robot_adapted"), videos, strict=True):
-            rows[name].append(row)
-        rows["human_colour"].append(mean_colour(human.numpy()))
-        rows["robot_colour"].append(mean_colour(robot.numpy()))
-    return PairFeatures(**{name: np.array(values) for name, values in rows.items()})
+    pairs: Sequence[Planned],
+    *,
+    identity: str,
+    folder: Path,
+) -> FrozenPairs:
+    """Features of the pairs, read from `folder` or computed and kept there.
+
+    Args:
+        encode: F(·) of uint8 frames.
+        identity: of version, encoder and precision.
+        folder: where features of all versions and encoders are kept.
+    """
+    wanted = (f"{pair.subject_id} {plan}" for pair, plan in pairs)
+    key = content_id("evaluation-features", identity, *wanted)
+    path = folder / "evaluation" / f"{key}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # runs of a comparison are evaluated side by side
+        if not path.is_file():
+            logger.info("Frozen features of %d pairs go to %s", len(pairs), path)
+            partial = path.with_suffix(".partial")
+            save_file(_compute(encode, reader, pairs), partial)
+            partial.replace(path)
+    with safe_open(path, "pt") as file:
+        names = ("human", "robot", "human_colour", "robot_colour")
+        return FrozenPairs(path=path, **{name: file.get_tensor(name).numpy() for name in names})
+
+
+def _compute(encode: Encode, reader: ShardReader, pairs: Sequence[Planned]) -> dict[str, torch.Tensor]:
+    rows: dict[str, list[torch.Tensor]] = {}
+    tensors = {}
+    for index, (pair, plan) in enumerate(pairs):
+        transitions = []
+        for side in ("human", "robot"):
+            frames = read_frames(reader, pair, side, plan.frames)
+            tokens = encode(frames)
+            rows.setdefault(side, []).append(video_feature(tokens, plan))
+            colour = mean_colour(frames[list(plan.video)].numpy())
+            rows.setdefault(f"{side}_colour", []).append(torch.from_numpy(colour))
+            transitions.append(transition_tokens(tokens, plan))
+        if plan.transitions:
+            tensors[f"tokens.{index}"] = torch.stack(transitions).bfloat16()
+    return tensors | {name: torch.stack(values) for name, values in rows.items()}
+
+
+def video_feature(tokens: torch.Tensor, plan: FramePlan) -> torch.Tensor:
+    """ρ: patch tokens (n, P, D) of the planned frames → (D,) float64 of unit length."""
+    return pool_frames(pool_patches(tokens[list(plan.video)])).double()
+
+
+def transition_tokens(tokens: torch.Tensor, plan: FramePlan) -> torch.Tensor:
+    """Patch tokens (n, P, D) of the planned frames → (M, 2, P, D)."""
+    return tokens[torch.tensor(plan.transitions, dtype=torch.long).view(-1, 2)]
 
 
 def mean_colour(frames: np.ndarray) -> np.ndarray:
@@ -62,8 +108,3 @@ def mean_colour(frames: np.ndarray) -> np.ndarray:
     columns = [np.array_split(row, COLOUR_GRID, axis=1) for row in np.array_split(image, COLOUR_GRID)]
     cells = np.stack([cell.mean((0, 1)) for row in columns for cell in row]).ravel()
     return cells - cells.mean()
-
-
-def _frames(reader: ShardReader, pair: Subject, side: str, indices: Sequence[int]) -> torch.Tensor:
-    places = (pair.locate(index) for index in indices)
-    return torch.from_numpy(np.concatenate([reader.frames(segment, side, [i]) for segment, i in places]))

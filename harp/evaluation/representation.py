@@ -1,168 +1,190 @@
-"""Do human and robot videos meet? Retrieval and paired distance on held-out pairs, before and after stage 1 (A.4).
+"""Do human and robot videos meet? Retrieval, paired distance and latent actions on held-out pairs (paper A.4).
 
 Three rows without learning stand beside the encoder's: mean colours, mean shift and ridge regression of frozen
-features. Whatever is fitted is fitted on the training pairs.
+features. Whatever is fitted is fitted on the pairs that the run was trained on. Every run is evaluated with ρ, the
+mean over patches and frames, whichever pooling it was trained with.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from rich.table import Table
 from safetensors.torch import load_file
 
 from data_schemas.errors import UserError
+from data_schemas.identity import content_id, file_sha256
 from harp.data.shards import ShardReader
-from harp.data.version import PublishedVersion
+from harp.data.version import PublishedVersion, Split
+from harp.evaluation.adapted import AdaptedPairs, Codes, LatentActionReader, adapted_pairs
 from harp.evaluation.baselines import mean_shift, ridge
-from harp.evaluation.features import PairFeatures, pair_features
+from harp.evaluation.features import FrozenPairs, frozen_pairs
+from harp.evaluation.frames import Planned, plan_frames
+from harp.evaluation.latent import LatentAlignment, compare_latents, latent_features
 from harp.evaluation.pictures import plot_paired_distances, plot_umap
+from harp.evaluation.results import ADAPTED, UNADAPTED, Evaluation
 from harp.evaluation.retrieval import Retrieval, retrieve
+from harp.training.config import Stage1Config
 from harp.training.run_folder import read_run
-from harp.training.stage1 import ADAPTERS
-from harp.vision.encoder import load_vision_encoder
+from harp.training.stage1 import ADAPTERS, LATENT_ACTION, encoder_identity, frozen_encoder
+from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
 
-UNADAPTED, ADAPTED = "unadapted", "stage 1"
-COLUMNS = (
-    "H2R R@1",
-    "H2R R@5",
-    "H2R MRR",
-    "R2H R@1",
-    "R2H R@5",
-    "R2H MRR",
-    "average R@1",
-    "average MRR",
-    "paired distance",
-    "other distance",
-)
+PROTOCOL = "1"
+"""Changes when the same inputs would give other figures."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Rows of the retrieval table."""
-
-    version_id: str
-    num_pairs: int
-    """Held-out pairs."""
-    num_frames: int
-    """Frames pooled per video."""
-    rows: dict[str, Retrieval]
-    """`unadapted`, `stage 1`, then the baselines."""
-
-    def cells(self) -> dict[str, list[str]]:
-        """Row name → texts in the order of `COLUMNS`."""
-        return {name: _cells(row) for name, row in self.rows.items()}
-
-    def markdown(self) -> str:
-        """The table with a line that says what it is about."""
-        lines = [
-            f"Retrieval among {self.num_pairs} held-out pairs of version {self.version_id}, "
-            f"{self.num_frames} frames a video. R@1 and R@5 in percent.",
-            "",
-            "| | " + " | ".join(COLUMNS) + " |",
-            "|---" * (len(COLUMNS) + 1) + "|",
-        ]
-        lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in self.cells().items()]
-        return "\n".join(lines) + "\n"
-
-    def table(self) -> Table:
-        """The table for a terminal."""
-        table = Table(title=f"Retrieval among {self.num_pairs} held-out pairs")
-        table.add_column("")
-        for column in COLUMNS:
-            table.add_column(column, justify="right")
-        for name, cells in self.cells().items():
-            table.add_row(name, *cells, style="bold" if name == ADAPTED else None)
-        return table
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-compatible content, with the distance of every pair."""
-        rows = {
-            name: {
-                **asdict(row),
-                "paired_distances": row.paired_distances.tolist(),
-                "recall_at_1": row.recall_at_1,
-                "mrr": row.mrr,
-                "paired_distance": row.paired_distance,
-            }
-            for name, row in self.rows.items()
-        }
-        return {
-            "version_id": self.version_id,
-            "num_pairs": self.num_pairs,
-            "num_frames": self.num_frames,
-            "rows": rows,
-        }
+RESULT, LAST_PICTURE = "evaluation.json", "paired_distance.png"
+IN_BOX_PLOT = (UNADAPTED, ADAPTED, "mean shift", "ridge")
+"""Mean colours are another space, whose distances do not compare."""
 
 
 def evaluate_representation(
-    run: Path, version_root: Path | None = None, out: Path | None = None
+    run: Path,
+    version_root: Path | None = None,
+    out: Path | None = None,
+    *,
+    max_pairs: int | None = None,
+    pictures: bool = True,
+    feature_folder: Path | None = None,
 ) -> Evaluation:
-    """Evaluate the adapters of a finished stage-1 run on held-out pairs.
+    """Evaluate a finished stage-1 run on held-out pairs; a second call reads what the first wrote.
 
     Args:
         run: folder of the run.
         version_root: folder of the version; the one that the run was trained on by default.
-        out: where `evaluation.json`, `retrieval.md`, `umap.png` and `paired_distance.png` go;
-            `<run>/evaluation` by default.
+        out: where `evaluation.json`, `evaluation.md` and the pictures go. Default: `<run>/evaluation` for the version
+            that the run was trained on, `<run>/evaluation/<version id>` for others.
+        max_pairs: take the first so many pairs by sorted id.
+        pictures: draw `umap.png`, `umap_latent.png` and `paired_distance.png`.
+        feature_folder: where frozen features are kept for all runs; `frozen_features` beside `run` by default.
 
     Raises:
-        UserError: unfinished run, or fewer than two held-out pairs.
+        UserError: unfinished run, a version that is gone, or fewer than two held-out pairs.
     """
     config, trained_on = read_run(run)
     if not (run / ADAPTERS).is_file():
         raise UserError(f"The run in {run} is not finished; call `harp train stage1` again to continue it.")
+    trained_id = json.loads((run / "config.json").read_text())["version"]
     version = PublishedVersion.open(version_root or trained_on)
-    train, held_out = (version.subjects(split, "pair") for split in ("train", "held_out"))
+    is_own = version.version_id == trained_id
+    held_out = _plan(version, "held_out", config, config.evaluation_frames)[:max_pairs]
     if len(held_out) < 2:
         raise UserError(f"Retrieval needs at least two held-out pairs; there is {version.describe()}.")
+    out = out or (run / "evaluation" if is_own else run / "evaluation" / version.version_id)
+    key = _key(run, config, trained_id, held_out)
+    if (before := _finished(out, key, pictures)) is not None:
+        return before
+
+    training_version = version if is_own else PublishedVersion.open(trained_on)
+    train = _plan(training_version, "train", config, num_transitions=0)
     torch.manual_seed(config.seed)  # a backbone without pretrained weights must be the one of training
     encoder = load_vision_encoder(config.vision).eval()
+    folder = feature_folder or run.parent / "frozen_features"
+    fitted = _frozen(encoder, config, training_version, train, folder) if len(train) > 1 else None
+    tested = _frozen(encoder, config, version, held_out, folder)
     encoder.load_adapter_state_dict(load_file(run / ADAPTERS))
+    latent_actions = LatentActionReader.open(run, config, encoder.dim)
     reader = ShardReader(version, config.data.verify)
-    fitted, tested = (
-        pair_features(encoder, reader, pairs, config.evaluation_frames, config.training.precision)
-        for pairs in (train, held_out)
-    )
-    evaluation = Evaluation(
-        version.version_id, len(held_out), config.evaluation_frames, rows=_rows(fitted, tested)
-    )
+    adapted = adapted_pairs(encoder, latent_actions, reader, held_out, tested, config.training.precision)
 
-    out = out or run / "evaluation"
+    evaluation = Evaluation(
+        key=key,
+        version_id=version.version_id,
+        num_pairs=len(held_out),
+        num_frames=config.evaluation_frames,
+        horizon_seconds=_horizon(config),
+        rows=_rows(fitted, tested, adapted),
+        latent=_latent_rows(adapted.codes),
+    )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
-    (out / "retrieval.md").write_text(evaluation.markdown())
-    robots = {"before: F(R)": tested.robot_frozen, "after: T(R)": tested.robot_adapted}
-    plot_umap(tested.human, robots, [pair.instruction for pair in held_out], out / "umap.png", config.seed)
-    distances = {name: evaluation.rows[name].paired_distances for name in (UNADAPTED, ADAPTED)}
-    plot_paired_distances(distances, out / "paired_distance.png")
+    if pictures:
+        _draw(evaluation, tested, adapted, [pair.instruction for pair, _ in held_out], out, config.seed)
+    (out / "evaluation.md").write_text(evaluation.markdown())
+    evaluation.write(out / "evaluation.json")
     return evaluation
 
 
-def _rows(fitted: PairFeatures, tested: PairFeatures) -> dict[str, Retrieval]:
+def _plan(
+    version: PublishedVersion, split: Split, config: Stage1Config, num_transitions: int
+) -> list[Planned]:
+    return [
+        (pair, plan_frames(pair, config.evaluation_frames, _horizon(config), num_transitions))
+        for pair in version.subjects(split, "pair")
+    ]
+
+
+def _horizon(config: Stage1Config) -> float:
+    """The centre of the horizons that training draws."""
+    return sum(config.data.horizon_seconds) / 2
+
+
+def _key(run: Path, config: Stage1Config, trained_id: str, held_out: Sequence[Planned]) -> str:
+    trained = (file_sha256(run / name) for name in (ADAPTERS, LATENT_ACTION) if (run / name).is_file())
+    pairs = (f"{pair.subject_id} {plan}" for pair, plan in held_out)
+    return content_id("evaluation", PROTOCOL, config.model_dump_json(), trained_id, *trained, *pairs)
+
+
+def _finished(out: Path, key: str, pictures: bool) -> Evaluation | None:
+    if not (out / RESULT).is_file() or (pictures and not (out / LAST_PICTURE).is_file()):
+        return None
+    evaluation = Evaluation.read(out / RESULT)
+    return evaluation if evaluation.key == key else None
+
+
+def _frozen(
+    encoder: HarpVisionEncoder,
+    config: Stage1Config,
+    version: PublishedVersion,
+    pairs: Sequence[Planned],
+    folder: Path,
+) -> FrozenPairs:
+    precision = config.training.precision
+    return frozen_pairs(
+        frozen_encoder(encoder, precision),
+        ShardReader(version, config.data.verify),
+        pairs,
+        identity=f"{version.version_id} {encoder_identity(encoder, precision)}",
+        folder=folder,
+    )
+
+
+def _rows(fitted: FrozenPairs | None, tested: FrozenPairs, adapted: AdaptedPairs) -> dict[str, Retrieval]:
     rows = {
-        UNADAPTED: retrieve(tested.human, tested.robot_frozen),
-        ADAPTED: retrieve(tested.human, tested.robot_adapted),
+        UNADAPTED: retrieve(tested.human, tested.robot),
+        ADAPTED: retrieve(tested.human, adapted.robot),
         "8×8 mean colour": retrieve(tested.human_colour, tested.robot_colour),
     }
-    if len(fitted.human) > 1:
-        pairs = (fitted.human, fitted.robot_frozen, tested.robot_frozen)
+    if fitted is not None:
+        pairs = (fitted.human, fitted.robot, tested.robot)
         rows["mean shift"] = retrieve(tested.human, mean_shift(*pairs))
         rows["ridge"] = retrieve(tested.human, ridge(*pairs))
     return rows
 
 
-def _cells(row: Retrieval) -> list[str]:
-    directions = (row.human_to_robot, row.robot_to_human)
-    cells = [
-        f"{v:.1f}" if i < 2 else f"{v:.3f}" for d in directions for i, v in enumerate(asdict(d).values())
-    ]
-    return [
-        *cells,
-        f"{row.recall_at_1:.1f}",
-        f"{row.mrr:.3f}",
-        f"{row.paired_distance:.4f}",
-        f"{row.other_distance:.4f}",
-    ]
+def _latent_rows(codes: Codes | None) -> dict[str, LatentAlignment]:
+    if codes is None:
+        return {}
+    return {
+        UNADAPTED: compare_latents(codes.human, codes.robot_frozen, codes.codebook),
+        ADAPTED: compare_latents(codes.human, codes.robot, codes.codebook),
+    }
+
+
+def _draw(
+    evaluation: Evaluation,
+    tested: FrozenPairs,
+    adapted: AdaptedPairs,
+    labels: list[str],
+    out: Path,
+    seed: int,
+) -> None:
+    robots = {"before: F(H) and F(R)": tested.robot, "after: F(H) and T(R)": adapted.robot}
+    plot_umap(tested.human, robots, labels, out / "umap.png", seed)
+    if (codes := adapted.codes) is not None:
+        human, frozen, robot = (
+            latent_features(each, codes.codebook) for each in (codes.human, codes.robot_frozen, codes.robot)
+        )
+        robots = {"codes of F(H) and F(R)": frozen, "codes of F(H) and T(R)": robot}
+        plot_umap(human, robots, labels, out / "umap_latent.png", seed)
+    distances = {name: row.paired_distances for name, row in evaluation.rows.items() if name in IN_BOX_PLOT}
+    plot_paired_distances(distances, out / LAST_PICTURE)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,12 @@ PICTURES = (
         "Distance within pairs",
         "Cosine distance between the two videos of each held-out pair; lower is closer.",
     ),
+    (
+        "umap_latent.png",
+        "Map of the latent actions (UMAP, cosine)",
+        "The code vectors of each video's transitions, flattened. Left with robot frames through the frozen encoder, "
+        "right through the adapted one. Videos of equal codes lie on one spot.",
+    ),
 )
 
 
@@ -63,6 +69,7 @@ def evaluation_section(run: Path) -> dict[str, Any] | None:
         return None
     evaluation = json.loads(path.read_text())
     rows: Mapping[str, Mapping[str, Any]] = evaluation["rows"]
+    latent: Mapping[str, Mapping[str, Any]] = evaluation["latent"]
     before, after = rows[UNADAPTED]["recall_at_1"], rows[ADAPTED]["recall_at_1"]
     return {
         "headline": f"{before:.0f} → {after:.0f} %",
@@ -71,17 +78,60 @@ def evaluation_section(run: Path) -> dict[str, Any] | None:
             f"video of the same pair (H2R), and the other way round (R2H). Chance is {100 / evaluation['num_pairs']:.1f} %. "
             "The last rows need no learning by gradient; a trained encoder has to beat them to have shown something."
         ),
-        "columns": ["H2R R@1", "R2H R@1", "Average R@1", "Average MRR", "Paired distance", "Other distance"],
+        "columns": [
+            "H2R R@1",
+            "R2H R@1",
+            "Average R@1",
+            "95 % interval",
+            "Average R@5",
+            "Average MRR",
+            "Paired distance",
+            "Other distance",
+        ],
         "rows": [_row(name, row) for name, row in rows.items()],
+        "latent_summary": (
+            f"Codes of {evaluation['num_frames']} transitions a video, {evaluation['horizon_seconds']:g} s each. "
+            "R@1: retrieval by the flattened code vectors. Agreement: share of equal codes at aligned frames; its gap is the "
+            "agreement in true pairs less that in all other combinations, 0 where codes say nothing about the motion."
+        ),
+        "latent_columns": [
+            "H2R R@1",
+            "R2H R@1",
+            "Average R@1",
+            "95 % interval",
+            "Agreement in pairs",
+            "In others",
+            "Gap",
+            "95 % interval",
+            "Codes used",
+            "Perplexity",
+        ],
+        "latent_rows": [_latent_row(name, row) for name, row in latent.items()],
         "pictures": list(_pictures(run / "evaluation")),
     }
 
 
 def _row(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    recalls = (row["human_to_robot"]["recall_at_1"], row["robot_to_human"]["recall_at_1"], row["recall_at_1"])
-    values = [*(f"{recall:.1f}" for recall in recalls), f"{row['mrr']:.3f}"]
+    values = [*_recalls(row), f"{row['recall_at_5']:.1f}", f"{row['mrr']:.3f}"]
     values += [f"{row['paired_distance']:.3f}", f"{row['other_distance']:.3f}"]
     return {"name": name, "values": values, "strong": name == ADAPTED}
+
+
+def _latent_row(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    agreements = (sum(row[key]) / len(row[key]) for key in ("agreement", "other_agreement"))
+    values = [*_recalls(row["retrieval"]), *(f"{agreement:.1f} %" for agreement in agreements)]
+    values += [f"{row['gap']:.1f}", _interval(row["gap_interval"])]
+    values += [f"{100 * row['usage']:.0f} %", f"{row['perplexity']:.1f}"]
+    return {"name": name, "values": values, "strong": name == ADAPTED}
+
+
+def _recalls(row: Mapping[str, Any]) -> list[str]:
+    recalls = (row["human_to_robot"]["recall_at_1"], row["robot_to_human"]["recall_at_1"], row["recall_at_1"])
+    return [*(f"{recall:.1f}" for recall in recalls), _interval(row["recall_at_1_interval"])]
+
+
+def _interval(limits: Sequence[float]) -> str:
+    return f"{limits[0]:.1f} to {limits[1]:.1f}"
 
 
 def _pictures(folder: Path) -> Iterable[dict[str, str]]:

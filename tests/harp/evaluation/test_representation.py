@@ -1,14 +1,25 @@
 """Evaluation of a real tiny run: rows, files, what it refuses."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from data_schemas.errors import UserError
+from harp.data.shards import ShardReader
+from harp.data.version import PublishedVersion
+from harp.evaluation import representation
 from harp.evaluation.pictures import project
 from harp.evaluation.representation import evaluate_representation
-from harp.training.stage1 import ADAPTERS, train_stage1
+from harp.evaluation.retrieval import retrieve
+from harp.latent_action.language import FrozenTextEncoder
+from harp.latent_action.model import LatentActionModel
+from harp.training.run_folder import read_run
+from harp.training.stage1 import ADAPTERS, LATENT_ACTION, train_stage1
+from harp.vision.encoder import load_vision_encoder
 from tests.harp.tiny_version import write_version
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
 
@@ -17,13 +28,19 @@ from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     version = write_version(folder / "lake", pairs=8, held_out=12, frames=8)
-    config = tiny_config(write_text_encoder(folder / "bert"), training__steps=40)
+    config = tiny_config(
+        write_text_encoder(folder / "bert"), training__steps=40, latent_action__normalize_latents=True
+    )
     train_stage1(config, version, folder / "stage1")
     return folder / "stage1"
 
 
-def test_rows_and_files(run):
-    evaluation = evaluate_representation(run)
+@pytest.fixture(scope="module")
+def evaluation(run):
+    return evaluate_representation(run)
+
+
+def test_rows_and_files(run, evaluation):
     assert list(evaluation.rows) == ["unadapted", "stage 1", "8×8 mean colour", "mean shift", "ridge"]
     before, after = evaluation.rows["unadapted"], evaluation.rows["stage 1"]
     assert evaluation.num_pairs == len(before.paired_distances) == 12
@@ -31,10 +48,87 @@ def test_rows_and_files(run):
     written = json.loads((run / "evaluation" / "evaluation.json").read_text())
     assert written["rows"]["stage 1"]["recall_at_1"] == after.recall_at_1
     assert np.allclose(written["rows"]["unadapted"]["paired_distances"], before.paired_distances)
-    table = (run / "evaluation" / "retrieval.md").read_text()
+    table = (run / "evaluation" / "evaluation.md").read_text()
     assert f"| stage 1 | {after.human_to_robot.recall_at_1:.1f} |" in table
-    for name in ("umap.png", "paired_distance.png"):
+    for name in ("umap.png", "umap_latent.png", "paired_distance.png"):
         assert (run / "evaluation" / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_features_and_codes_are_those_of_the_models_called_directly(run, evaluation):
+    config, folder = read_run(run)
+    version = PublishedVersion.open(folder)
+    reader = ShardReader(version)
+    torch.manual_seed(config.seed)
+    encoder = load_vision_encoder(config.vision).eval()
+    encoder.load_adapter_state_dict(load_file(run / ADAPTERS))
+    assert config.latent_action is not None
+    text = FrozenTextEncoder(config.text.model)
+    model = LatentActionModel(encoder.dim, text.dim, config.latent_action).eval()
+    model.load_state_dict(load_file(run / LATENT_ACTION))
+    human, robot, agreements = [], [], []
+    for pair in version.subjects("held_out", "pair"):  # of 8 frames at 10 fps, one segment each
+        (segment,) = pair.segments
+        clips = [torch.from_numpy(reader.frames(segment, side, range(8))) for side in ("human", "robot")]
+        with torch.no_grad():
+            z_human = encoder.frozen(encoder.preprocess(clips[0]))
+            z_robot = encoder.adapted(encoder.preprocess(clips[1]))
+        video = [0, 2, 5, 7]
+        human.append(z_human[video].mean((0, 1)).numpy())
+        robot.append(z_robot[video].mean((0, 1)).numpy())
+        starts = [0, 1, 2, 3]
+        with torch.no_grad():
+            codes = [
+                model.encode(
+                    torch.stack([torch.stack((z[t], z[t + 4])) for t in starts]).bfloat16().float(),
+                    text.encode([pair.instruction] * 4),
+                ).codes
+                for z in (z_human, z_robot)
+            ]
+        agreements.append(100 * (codes[0] == codes[1]).double().mean().item())
+    expected = retrieve(np.array(human), np.array(robot))
+    np.testing.assert_allclose(
+        evaluation.rows["stage 1"].paired_distances, expected.paired_distances, atol=1e-6
+    )
+    assert evaluation.rows["stage 1"].recall_at_1 == expected.recall_at_1
+    np.testing.assert_allclose(evaluation.latent["stage 1"].agreement, agreements)
+
+
+def test_a_second_call_computes_nothing_until_something_changes(run, evaluation, tmp_path, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise AssertionError("encoded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(representation, "load_vision_encoder", refuse)
+        assert evaluate_representation(run).to_json() == evaluation.to_json()
+        with pytest.raises(AssertionError, match="encoded again"):
+            evaluate_representation(run, max_pairs=5, out=tmp_path / "five")
+        copy = tmp_path / "copy"
+        shutil.copytree(run, copy)
+        adapters = load_file(copy / ADAPTERS)
+        save_file({name: tensor + 0.01 for name, tensor in adapters.items()}, copy / ADAPTERS)
+        with pytest.raises(AssertionError, match="encoded again"):
+            evaluate_representation(copy)
+
+
+def test_another_version_shares_nothing_but_the_fit(run, evaluation, tmp_path):
+    other = write_version(tmp_path / "lake", pairs=0, held_out=7, frames=9, seed=5)
+    result = evaluate_representation(run, other, max_pairs=6, pictures=False)
+    assert result.num_pairs == 6
+    assert "ridge" in result.rows
+    folder = run / "evaluation" / result.version_id
+    assert (folder / "evaluation.json").is_file()
+    assert not list(folder.glob("*.png"))
+    drawn = evaluate_representation(run, other, max_pairs=6)
+    assert drawn.to_json() == result.to_json()
+    assert (folder / "umap.png").is_file()
+
+
+def test_intervals_compare_rows_pair_by_pair(evaluation):
+    advantages = dict(evaluation.advantages())
+    for name in ("unadapted", "ridge"):
+        gained = evaluation.rows["stage 1"].recall_at_1 - evaluation.rows[name].recall_at_1
+        assert advantages[name].mean == pytest.approx(gained)
+        assert advantages[name].low <= gained <= advantages[name].high
 
 
 def test_the_same_seed_projects_to_the_same_points():

@@ -1,0 +1,97 @@
+"""What a trained run makes of pairs: T_θ(R), and the latent actions of both sides with and without adapters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from harp.data.shards import ShardReader
+from harp.evaluation.features import FrozenPairs, transition_tokens, video_feature
+from harp.evaluation.frames import Planned, read_frames
+from harp.latent_action.language import FrozenTextEncoder
+from harp.latent_action.model import LatentActionModel
+from harp.training.config import Stage1Config
+from harp.training.stage1 import LATENT_ACTION
+from harp.vision.encoder import HarpVisionEncoder
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Latent actions of N pairs at M transitions, (N, M, Q) int64 each."""
+
+    human: np.ndarray
+    """From F(H)."""
+    robot_frozen: np.ndarray
+    """From F(R), by the same model."""
+    robot: np.ndarray
+    """From T_θ(R)."""
+    codebook: np.ndarray
+    """(K, d)."""
+
+
+@dataclass(frozen=True)
+class AdaptedPairs:
+    """What changes from run to run."""
+
+    robot: np.ndarray
+    """(N, D) float64 T_θ(R)."""
+    codes: Codes | None
+    """None where the run trained no latent action model."""
+
+
+class LatentActionReader:
+    """HARP-LAM of a finished run, from transitions to codes."""
+
+    def __init__(self, model: LatentActionModel, text: FrozenTextEncoder) -> None:
+        self._model, self._text = model.eval(), text
+
+    @classmethod
+    def open(cls, run: Path, config: Stage1Config, vision_dim: int) -> Self | None:
+        """The model of a run, or None where it trained none."""
+        if config.latent_action is None:
+            return None
+        text = FrozenTextEncoder(config.text.model, config.text.max_tokens)
+        model = LatentActionModel(vision_dim, text.dim, config.latent_action)
+        model.load_state_dict(load_file(run / LATENT_ACTION))
+        return cls(model, text)
+
+    @property
+    def codebook(self) -> np.ndarray:
+        """(K, d)."""
+        return self._model.vq.codebook.weight.detach().numpy()
+
+    def codes(self, z_B2PV: torch.Tensor, instruction: str) -> np.ndarray:
+        """(B, Q) codes of the transitions of one pair."""
+        language = self._text.encode([instruction] * len(z_B2PV))
+        return self._model.encode(z_B2PV, language).codes.numpy()
+
+
+@torch.no_grad()
+def adapted_pairs(
+    encoder: HarpVisionEncoder,
+    latent_actions: LatentActionReader | None,
+    reader: ShardReader,
+    pairs: Sequence[Planned],
+    frozen: FrozenPairs,
+    precision: str,
+) -> AdaptedPairs:
+    """Run the adapted encoder over the robot videos, and the latent action model over all transitions."""
+    videos, codes = [], []
+    for index, (pair, plan) in enumerate(pairs):
+        images = encoder.preprocess(read_frames(reader, pair, "robot", plan.frames))
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            tokens = encoder.adapted(images)
+            videos.append(video_feature(tokens, plan))
+            if latent_actions is not None:
+                adapted = transition_tokens(tokens, plan).to(torch.bfloat16).float()  # as the frozen ones
+                z = torch.cat((*frozen.tokens(index), adapted))
+                codes.append(latent_actions.codes(z, pair.instruction).reshape(3, len(plan.transitions), -1))
+    robot = torch.stack(videos).numpy()
+    if latent_actions is None:
+        return AdaptedPairs(robot, None)
+    human, robot_frozen, robot_adapted = np.stack(codes, axis=1)
+    return AdaptedPairs(robot, Codes(human, robot_frozen, robot_adapted, latent_actions.codebook))
