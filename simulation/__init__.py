@@ -1,4 +1,4 @@
-"""The tabletop: paired human and robot demonstrations with ground truth, made in MuJoCo."""
+"""The tabletop in MuJoCo: paired demonstrations with ground truth, and the closed-loop environment."""
 
 from simulation.gl import prefer_headless
 

@@ -44,7 +44,6 @@ CAREFUL = 0.45  # speed in contact, relative
 FREE_NOISE = 0.012  # metres
 ROOM = 0.026  # metres that the gripper opens wider than the object
 CLOSED, FORK = 0.0, 0.022  # openings, metres; two spread fingers push without turning the object
-HELD = 0.006  # metres that an opening may fall short of the object's width
 FINGER_HALF_WIDTH, FINGER_TIP = 0.016, 0.0095  # metres from the tool point to the side and to the closed tips
 PUSH_HEIGHT = 0.021
 GRASP_TRIES = 3
@@ -191,8 +190,8 @@ class Expert:
     def _flip(self) -> Actions:
         world, content = self._world, self._content
         wide = world.arm.max_opening
-        over = shift(y=CUP_GRASP, z=0.25 * REST_HEIGHT["cup"] * 0)
-        yield from self._grasp(lambda: (self._where() + over + shift(z=0.005), self._down), wide)
+        over = shift(y=CUP_GRASP, z=0.005)
+        yield from self._grasp(lambda: (self._where() + over, self._down), wide)
         x, y = content.positions["cup"]
         up = np.array([0.0, 0.0, 1.0])
 
