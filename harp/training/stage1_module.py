@@ -83,13 +83,15 @@ class Stage1(nn.Module):
     def forward(self, batch: Stage1Batch, totals: Counts) -> StepOutput:
         """This batch's share of L_stage1 = L_lam + λ_aux L_aux + λ_align L_align."""
         z_robot, context = self._robot_tokens(batch)
+        z_human = z_robot[:0] if self.human_tokens == "none" else self._human_tokens(batch, z_robot)
         loss, metrics, state = z_robot.new_zeros(()), {}, None
         if self.latent_action:
-            loss, metrics, state = self._latent_action_loss(self.latent_action, batch, z_robot, totals)
+            z = torch.cat((z_robot, z_human))
+            loss, metrics, state = self._latent_action_loss(self.latent_action, batch, z, totals)
         metrics["loss"] = loss.detach()
 
         B = batch.num_pairs
-        streams = self._pair_streams(batch, torch.cat((z_robot[:B], context), dim=1))
+        streams = self._pair_streams(batch, torch.cat((z_robot[:B], context), dim=1), z_human[:B])
         pooled = self.objective.pool(streams)
         features = PairedFeatures(*map(gathered, (pooled.robot, pooled.human, pooled.robot_frozen)))
         if len(features.robot):
@@ -107,24 +109,24 @@ class Stage1(nn.Module):
         self,
         model: LatentActionModel,
         batch: Stage1Batch,
-        z_robot: torch.Tensor,
+        z: torch.Tensor,
         totals: Counts,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], ClipLatents]:
         """(L_lam + λ_aux L_aux, their metrics, latents)."""
         losses = self.config.losses
-        z = torch.cat((z_robot, self._human_tokens(batch, z_robot)))
         language = self.text.encode([*batch.robot_instructions, *batch.human_instructions])
         actions = model.encode(z, language)
         source, target = (rows.to(z.device) for rows in self._routes(batch))
-        predicted = model.decode(z[target, 0], actions.quantized[source], language[source])
+        condition, future = z[target, 0], z[target, 1]
+        predicted = model.decode(condition, actions.quantized[source], language[source])
         cues = CueTargets.cat((batch.robot_cues, batch.human_cues))
         delta = losses.huber_delta
         terms = {
-            "prediction": prediction_loss(predicted, z[target, 1], losses.detach_target),
+            "prediction": prediction_loss(predicted, future, losses.detach_target),
             "vq": vq_loss(actions.latents[source], actions.code_vectors[source], losses.commitment),
             "keypoints": masked_huber(actions.keypoints, cues.keypoints, cues.keypoint_mask, delta),
             "effector": masked_huber(actions.effector, cues.effector, cues.effector_mask, delta),
-            "copy": prediction_loss(z[target, 0].detach(), z[target, 1]),
+            "copy": prediction_loss(condition.detach(), future),
         }
         over = {"prediction": "predictions", "vq": "predictions", "copy": "predictions"}
         means = {name: term.sum() / max(totals[over.get(name, "clips")], 1) for name, term in terms.items()}
@@ -154,7 +156,9 @@ class Stage1(nn.Module):
         assert batch.human_frames is not None
         return self._encode(batch.human_frames, self.encoder.frozen).unflatten(0, (-1, 2)).to(like.dtype)
 
-    def _pair_streams(self, batch: Stage1Batch, robot: torch.Tensor) -> PairStreams:
+    def _pair_streams(
+        self, batch: Stage1Batch, robot: torch.Tensor, human_transitions: torch.Tensor
+    ) -> PairStreams:
         """The pairs' transitions and context frames, as patch tokens where the objective needs them."""
         B, F, _, D = robot.shape
         sentences = self._sentences(batch.robot_instructions[:B]).to(robot.device)
@@ -163,18 +167,19 @@ class Stage1(nn.Module):
                 kept.view(B, F, 1, D) for kept in (batch.human_pooled, batch.robot_frozen_pooled)
             )
             return PairStreams(robot, human, frozen, sentences)
-        transitions = batch.robot_frames[: 2 * B]
         context = batch.robot_frames[2 * len(batch.robot_ids) :]
-        frozen_transitions = self._encode(transitions, self.encoder.frozen).unflatten(0, (-1, 2))
-        frozen_context = self._context(self._encode(context, self.encoder.frozen), batch)
+        frozen = self._encode(torch.cat((batch.robot_frames[: 2 * B], context)), self.encoder.frozen)
+        frozen = torch.cat(
+            (frozen[: 2 * B].unflatten(0, (-1, 2)), self._context(frozen[2 * B :], batch)), dim=1
+        )
         human_context = batch.human_context_tokens
         if human_context is None:
             assert batch.human_context_frames is not None
             human_context = self._context(
                 self._encode(batch.human_context_frames, self.encoder.frozen), batch
             )
-        human = torch.cat((self._human_tokens(batch, robot)[:B], human_context.to(robot.dtype)), dim=1)
-        return PairStreams(robot, human, torch.cat((frozen_transitions, frozen_context), dim=1), sentences)
+        human = torch.cat((human_transitions, human_context.to(robot.dtype)), dim=1)
+        return PairStreams(robot, human, frozen, sentences)
 
     def _sentences(self, instructions: Sequence[str]) -> torch.Tensor:
         """Mean token embedding of each instruction (n, E)."""
