@@ -4,7 +4,7 @@ PYTHON ?=
 OUT ?= demo
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check format setup clean
+.PHONY: help demo test test-slow test-faults check format setup clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,9 @@ test: $(VENV)/.installed  ## all tests but the slow ones
 
 test-slow: $(VENV)/.installed  ## the slow tests (about 15 minutes more)
 	$(BIN)/python -m pytest -q -m slow
+
+test-faults: $(VENV)/.installed  ## kill workers, drivers, flows and servers at random moments, 52 times (about an hour)
+	HARP_FAULT_RUNS=$${HARP_FAULT_RUNS:-52} $(BIN)/python -m pytest -q tests/faults
 
 check: $(VENV)/.installed  ## formatter, linter, type checker, import rules
 	$(BIN)/ruff format --check .
