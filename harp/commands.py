@@ -85,19 +85,32 @@ def train_stage1(
 def evaluate_representation(
     run: Annotated[Path, typer.Option(help="Folder of a finished stage-1 run.")],
     version: Annotated[
-        str | None, typer.Option(help="Another version to evaluate on; default: the run's own.")
+        list[str] | None,
+        typer.Option(help="Other versions to evaluate on, may be repeated; default: the run's own."),
     ] = None,
     lake: LakeOption = Path("lake"),
+    pairs: Annotated[
+        int | None, typer.Option(min=2, help="Only the first so many held-out pairs by sorted id.")
+    ] = None,
 ) -> None:
-    """Human-robot retrieval, paired distance and UMAP on pairs held out from training, before and after stage 1.
+    """Do human and robot meet, in features and in latent actions? On held-out pairs, before and after stage 1.
 
-    Writes evaluation.json, a table and pictures into the run's folder.
+    Retrieval, paired distance and code agreement with 95 % intervals, beside baselines without learning. Writes
+    evaluation.json, evaluation.md and pictures into the run's folder; what was evaluated before is only shown.
+
+    Examples:
+
+      harp evaluate representation --run runs/stage1
+      harp evaluate representation --run runs/stage1 --lake other_lake --version latest --pairs 93
     """
     from harp.data.version import version_folder
     from harp.evaluation.representation import evaluate_representation as evaluate
 
-    evaluation = evaluate(run, version_folder(lake, version) if version else None)
-    console.print(evaluation.table())
+    for folder in [version_folder(lake, name) for name in version] if version else [None]:
+        evaluation = evaluate(run, folder, max_pairs=pairs)
+        console.print(evaluation.table())
+        if evaluation.latent:
+            console.print(evaluation.latent_table())
     console.print(f"Written to [bold]{run / 'evaluation'}[/]")
 
 

@@ -46,28 +46,28 @@ class AdaptedPairs:
 class LatentActionReader:
     """HARP-LAM of a finished run, from transitions to codes."""
 
-    def __init__(self, model: LatentActionModel, text: FrozenTextEncoder) -> None:
-        self._model, self._text = model.eval(), text
+    def __init__(self, model: LatentActionModel, text: FrozenTextEncoder, device: torch.device) -> None:
+        self._model, self._text, self._device = model.to(device).eval(), text, device
 
     @classmethod
-    def open(cls, run: Path, config: Stage1Config, vision_dim: int) -> Self | None:
+    def open(cls, run: Path, config: Stage1Config, vision_dim: int, device: torch.device) -> Self | None:
         """The model of a run, or None where it trained none."""
         if config.latent_action is None:
             return None
-        text = FrozenTextEncoder(config.text.model, config.text.max_tokens)
+        text = FrozenTextEncoder(config.text.model, config.text.max_tokens, device)
         model = LatentActionModel(vision_dim, text.dim, config.latent_action)
         model.load_state_dict(load_file(run / LATENT_ACTION))
-        return cls(model, text)
+        return cls(model, text, device)
 
     @property
     def codebook(self) -> np.ndarray:
         """(K, d)."""
-        return self._model.vq.codebook.weight.detach().numpy()
+        return self._model.vq.codebook.weight.detach().cpu().numpy()
 
     def codes(self, z_B2PV: torch.Tensor, instruction: str) -> np.ndarray:
         """(B, Q) codes of the transitions of one pair."""
         language = self._text.encode([instruction] * len(z_B2PV))
-        return self._model.encode(z_B2PV, language).codes.numpy()
+        return self._model.encode(z_B2PV.to(self._device), language).codes.cpu().numpy()
 
 
 @torch.no_grad()
@@ -80,11 +80,12 @@ def adapted_pairs(
     precision: str,
 ) -> AdaptedPairs:
     """Run the adapted encoder over the robot videos, and the latent action model over all transitions."""
+    device = next(encoder.parameters()).device
     videos, codes = [], []
     for index, (pair, plan) in enumerate(pairs):
-        images = encoder.preprocess(read_frames(reader, pair, "robot", plan.frames))
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            tokens = encoder.adapted(images)
+        images = encoder.preprocess(read_frames(reader, pair, "robot", plan.frames).to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            tokens = encoder.adapted(images).cpu()
             videos.append(video_feature(tokens, plan))
             if latent_actions is not None:
                 adapted = transition_tokens(tokens, plan).to(torch.bfloat16).float()  # as the frozen ones

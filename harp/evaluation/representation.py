@@ -25,6 +25,7 @@ from harp.evaluation.pictures import plot_paired_distances, plot_umap
 from harp.evaluation.results import ADAPTED, UNADAPTED, Evaluation
 from harp.evaluation.retrieval import Retrieval, retrieve
 from harp.training.config import Stage1Config
+from harp.training.distributed import default_device
 from harp.training.run_folder import read_run
 from harp.training.stage1 import ADAPTERS, LATENT_ACTION, encoder_identity, frozen_encoder
 from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
@@ -78,12 +79,13 @@ def evaluate_representation(
     training_version = version if is_own else PublishedVersion.open(trained_on)
     train = _plan(training_version, "train", config, num_transitions=0)
     torch.manual_seed(config.seed)  # a backbone without pretrained weights must be the one of training
-    encoder = load_vision_encoder(config.vision).eval()
+    device = default_device()
+    encoder = load_vision_encoder(config.vision).to(device).eval()
     folder = feature_folder or run.parent / "frozen_features"
     fitted = _frozen(encoder, config, training_version, train, folder) if len(train) > 1 else None
     tested = _frozen(encoder, config, version, held_out, folder)
     encoder.load_adapter_state_dict(load_file(run / ADAPTERS))
-    latent_actions = LatentActionReader.open(run, config, encoder.dim)
+    latent_actions = LatentActionReader.open(run, config, encoder.dim, device)
     reader = ShardReader(version, config.data.verify)
     adapted = adapted_pairs(encoder, latent_actions, reader, held_out, tested, config.training.precision)
 
