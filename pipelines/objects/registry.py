@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from data_schemas.errors import UserError
+from pipelines.engine.stage import Resources
 from pipelines.objects.base import ObjectDescriber, ObjectGrounder, PointTracker
 from pipelines.objects.config import ObjectConfig
 from pipelines.objects.lucas_kanade import LucasKanade
@@ -44,6 +45,17 @@ TRACKERS: dict[str, Callable[[ObjectConfig], PointTracker]] = {
     "tapir": lambda config: _made("tapir:Tapir", config.tapir),
     "tapir-causal": lambda config: _made("tapir_causal:CausalTapir", config.tapir),
 }
+
+
+def resources(config: ObjectConfig) -> Resources:
+    """What a worker with these parts needs. Whether there is a GPU is asked here, where the run is started."""
+    in_process = (
+        config.grounder != "motion" or config.tracker != "lucas-kanade" or config.describer == "transformers"
+    )
+    if not in_process:
+        return Resources(cpus=1.0, memory_gb=1.0)
+    has_gpu = _made("torch_device:best_device").type == "cuda"
+    return Resources(cpus=1.0, gpus=float(has_gpu), memory_gb=8.0)
 
 
 def check_names(config: ObjectConfig) -> None:

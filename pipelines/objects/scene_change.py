@@ -93,6 +93,9 @@ def scene_views(frames: np.ndarray, indices: np.ndarray, scale: float) -> Views:
     shortest = max(2, round(MIN_RUN * len(smooth)))
     early, early_start, early_end = _first_run(smooth, step, shortest)
     late, _, late_first = _first_run(smooth[::-1], step, shortest)
+    # A hand that dwells leaves a run that lasts; what the last frame shows as it was early has not changed.
+    returned = colour_distance(smooth[-1].astype(np.float32), early) <= step
+    late[returned] = early[returned]
     last = len(smooth) - 1
     return Views(smooth, indices, scale, step, early, late, early_start, early_end, last - late_first)
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from data_schemas.cues import ObjectTrack
 from data_schemas.errors import BadInput
-from pipelines.engine.stage import Done, Failed, Filtered, Outcome, Resources, Stage
+from pipelines.engine.stage import Done, Failed, Filtered, Outcome, Stage
 from pipelines.inputs import TrackInput
 from pipelines.objects.base import FrameSource, GroundedBox, GroundingRequest, KeypointSelector
 from pipelines.objects.config import ObjectConfig
 from pipelines.objects.instruction_object import object_phrase
 from pipelines.objects.keypoints import SpreadFeatures
-from pipelines.objects.registry import DESCRIBERS, GROUNDERS, TRACKERS, check_names
+from pipelines.objects.registry import DESCRIBERS, GROUNDERS, TRACKERS, check_names, resources
 from pipelines.video import open_demonstration
 
 PRETRAINED_BATCH = 8
@@ -30,12 +30,12 @@ class ObjectStage(Stage[TrackInput]):
     name = "object_tracks"
     version = 1
     row = ObjectTrack
-    resources = Resources(cpus=1.0, memory_gb=1.0)
     config: ObjectConfig
 
     def __init__(self, config: ObjectConfig) -> None:
         check_names(config)
         super().__init__(config)
+        self.resources = resources(config)
         self._describer = DESCRIBERS[config.describer](config) if config.describer != "none" else None
         self._grounder = GROUNDERS[config.grounder](config)
         self._selector: KeypointSelector = SpreadFeatures()

@@ -131,7 +131,11 @@ def test_two_lakes_are_compared_and_the_worst_drawn(tmp_path: Path, carried: Cli
     centre = carried.centre[:, None] + np.array([[-6, -6], [6, -6], [6, 6], [-6, 6]])
     seen = np.ones(length, bool)
     a = lake(tmp_path / "a", row, {"wrist": wrist(carried.tips, seen), "object": objects(centre)})
-    b = lake(tmp_path / "b", row, {"wrist": wrist(carried.tips + np.array([8, 0]), seen), "object": objects(centre)})
+    b = lake(
+        tmp_path / "b",
+        row,
+        {"wrist": wrist(carried.tips + np.array([8, 0]), seen), "object": objects(centre)},
+    )
     comparison = compare(read_annotator(a), read_annotator(b))
     assert write(comparison, tmp_path / "out", pictures=3) == 2
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())

@@ -1,5 +1,6 @@
 """The stage on real video files: whose box is used, and what becomes of clips without an object."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import UserError
 from pipelines.engine.stage import Done, Failed, Filtered
 from pipelines.inputs import TrackInput
+from pipelines.objects.base import ObjectDescriber
 from pipelines.objects.config import ObjectConfig
 from pipelines.objects.stage import ObjectStage
 from pipelines.video import index_video
@@ -53,7 +55,7 @@ def test_moved_object_is_tracked_to_its_new_place(tmp_path: Path, carried: Clip)
     row = outcome.row
     assert isinstance(row, ObjectTrack)
     assert row.points.shape == (len(carried.frames), 8, 2)
-    assert row.box_source == "motion-grounding@1"
+    assert row.box_source == "motion-grounding@2"
     assert row.source == "lucas-kanade@1"
     truth = carried.carried(row.points[row.box_frame].astype(float), row.box_frame)
     assert np.median(np.hypot(*(row.points[-1] - truth[-1]).T)) < 2
@@ -98,3 +100,34 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 def test_key_changes_with_the_number_of_keypoints() -> None:
     assert ObjectStage(ObjectConfig()).key([]) != ObjectStage(ObjectConfig(num_keypoints=16)).key([])
+
+
+def test_pretrained_parts_are_chosen_by_recipe_and_named_in_the_key() -> None:
+    default = ObjectStage(ObjectConfig())
+    paper = ObjectStage(ObjectConfig(grounder="groundingdino", tracker="tapir", describer="openai"))
+    assert default.models == ("motion-grounding@2", "lucas-kanade@1")
+    assert paper.models == (
+        "Qwen/Qwen3-VL-8B-Instruct@openai",
+        "grounding-dino-tiny@a2bb814d",
+        "bootstapir@8493c7a6",
+    )
+    assert default.key([]) != paper.key([])
+    assert paper.batch_size > default.batch_size == 1
+
+
+def test_the_phrase_comes_from_the_instruction_else_from_the_describer(tmp_path: Path, carried: Clip) -> None:
+    class Says(ObjectDescriber):
+        model, num_frames = "says@1", 3
+
+        def load(self) -> None: ...
+
+        def describe(self, clips: Sequence[np.ndarray]) -> list[str]:
+            assert [clip.shape for clip in clips] == [(3, *carried.frames.shape[1:])]
+            return ["striped block"]
+
+    item = payload(tmp_path, carried)
+    told = replace(item, demonstration=replace(item.demonstration, instruction="Pick up the green cup"))
+    stage = ObjectStage(ObjectConfig())
+    stage._describer = Says()
+    phrases = [outcome.row.phrase for outcome in stage.process([told, item]) if isinstance(outcome, Done)]  # pyright: ignore
+    assert phrases == ["green cup", "striped block"]

@@ -126,10 +126,10 @@ def clip() -> np.ndarray:
     base = cv2.resize(
         rng.integers(0, 255, (12, 12, 3), dtype=np.uint8), (96, 72), interpolation=cv2.INTER_CUBIC
     )
-    return np.stack([np.roll(base, 3 * t, axis=1) for t in range(5)])
+    return np.stack([np.roll(base, 3 * t, axis=1) for t in range(3)])
 
 
-QUERIES = np.array([[1, 30.0, 20.0], [1, 50.0, 40.0], [3, 60.0, 50.0]])
+QUERIES = np.array([[1, 30.0, 20.0], [1, 50.0, 40.0], [2, 60.0, 50.0]])
 
 
 @pytest.mark.slow
@@ -142,9 +142,9 @@ def test_real_tapir_at_full_size_with_random_weights(clip: np.ndarray) -> None:
     tracker.use(network)
     video = ArrayFrames(clip)
     tracks = tracker.track(video, QUERIES)
-    assert tracks.points.shape == (5, 3, 2)
+    assert tracks.points.shape == (3, 3, 2)
     assert np.isfinite(tracks.points).all()
-    np.testing.assert_allclose(tracks.points[[1, 1, 3], [0, 1, 2]], QUERIES[:, 1:])
+    np.testing.assert_allclose(tracks.points[[1, 1, 2], [0, 1, 2]], QUERIES[:, 1:])
     alone = tracker.track(video, QUERIES[1:2])
     np.testing.assert_allclose(alone.points[:, 0], tracks.points[:, 1], atol=0.05)
     np.testing.assert_allclose(alone.visibility[:, 0], tracks.visibility[:, 1], atol=1e-3)
@@ -166,7 +166,7 @@ def test_real_tapir_at_full_size_with_random_weights(clip: np.ndarray) -> None:
         )
     first, expected = ours["tracks"][0][0].numpy(), published["unrefined_tracks"][0][0].numpy()
     for n, start in enumerate(QUERIES[:, 0].astype(int)):
-        others = [t for t in range(5) if t != start]
+        others = [t for t in range(3) if t != start]
         np.testing.assert_allclose(first[n, others], expected[n, others], atol=1e-2)
 
 
@@ -177,14 +177,14 @@ def test_causal_tapir_equals_the_published_loop_in_both_directions(clip: np.ndar
     network = model.TAPIR(pyramid_level=1, use_casual_conv=True).eval()
     tracker = CausalTapir(TapirConfig(min_visible=0))
     tracker.use(network)
-    queries = QUERIES[:2] + np.array([1, 0, 0])
+    queries = QUERIES[:2]
     tracks = tracker.track(ArrayFrames(clip), queries)
     resizing = Resizing(96, 72, 256)
-    tensor = tracker._pictures(ArrayFrames(clip), range(5), resizing)
+    tensor = tracker._pictures(ArrayFrames(clip), range(3), resizing)
     tyx = np.column_stack([[0, 0], resizing.to_model(queries[:, 1:])[:, ::-1]])
-    for order in ([2, 3, 4], [1, 0]):
+    for order in ([1, 2], [0]):
         with torch.inference_mode():
-            query_frame = tensor[:, 2:3]
+            query_frame = tensor[:, 1:2]
             features = network.get_query_features(query_frame, False, torch.from_numpy(tyx[None]).float())
             state = network.construct_initial_causal_state(2, len(features.resolutions) - 1)
             for t in order:
@@ -200,6 +200,6 @@ def test_causal_tapir_equals_the_published_loop_in_both_directions(clip: np.ndar
                     get_causal_context=True,
                 )
                 state = found["causal_context"]
-                if t != 2:
+                if t != 1:
                     expected = resizing.to_frame(found["tracks"][-1][0, :, 0].numpy())
                     np.testing.assert_allclose(tracks.points[t], expected, atol=1e-2)
