@@ -20,9 +20,10 @@ from tests.harp.training.worker_processes import run_on_processes
 STEPS = 5
 PER_WORKER = ("seconds",)
 OF_MICRO_BATCHES = ("other_distance",)
-WITHOUT_EFFECT = ("to_codebook.bias", "latent_norm.running_mean")
-"""Latents are normalized after the bias: its gradient is rounding, which AdamW turns into steps, and the mean follows."""
-ROUNDING = 3e-4
+WITHOUT_EFFECT = ("to_codebook.bias", "latent_norm.running_mean", "latent_norm.num_batches_tracked")
+"""Latents are normalized after the bias: its gradient is rounding, which AdamW turns into steps, and the mean follows.
+The counter is of no use with a fixed momentum."""
+ROUNDING = 1e-4
 """Root mean square, of weights that AdamW moved by up to 5 steps of 3e-3."""
 
 
@@ -75,9 +76,8 @@ def assert_same_run(a: Path, b: Path, apart: tuple[str, ...] = ()) -> None:
         if (a / file).is_file():
             mine, other = load_file(a / file), load_file(b / file)
             for name in mine.keys() - set(WITHOUT_EFFECT):
-                torch.testing.assert_close(
-                    mine[name], other[name], rtol=1e-3, atol=2e-4, msg=f"{file} {name}"
-                )
+                apart_by = (mine[name] - other[name]).float().square().mean().sqrt().item()
+                assert apart_by < ROUNDING, f"{file} {name}"
 
 
 def test_two_workers_train_like_one(world, tmp_path):
@@ -95,9 +95,9 @@ def test_two_workers_train_like_one(world, tmp_path):
 
 def test_accumulation_is_exact_without_negatives_and_normalization(world, tmp_path):
     text, version = world
-    for parts in (1, 4):
+    for parts in (1, 2):
         train_stage1(config(text, "l2", training__accumulate=parts), version, tmp_path / str(parts))
-    assert_same_run(tmp_path / "1", tmp_path / "4", OF_MICRO_BATCHES)
+    assert_same_run(tmp_path / "1", tmp_path / "2", OF_MICRO_BATCHES)
 
 
 def test_a_batch_that_cannot_be_split_is_refused(world, tmp_path):
