@@ -129,7 +129,8 @@ def test_pooling_equals_the_equations(objective):
 
 def test_patch_means_are_pooled_like_their_patches():
     s = streams()
-    means = PairStreams(*(t.mean(2, keepdim=True) for t in (s.robot, s.human, s.robot_frozen)), s.text)
+    robot, human, frozen = (t.mean(2, keepdim=True) for t in (s.robot, s.human, s.robot_frozen))
+    means = PairStreams(robot, human, frozen, s.text)
     torch.testing.assert_close(build("srpd").pool(means).robot, build("srpd").pool(s).robot)
 
 

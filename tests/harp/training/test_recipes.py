@@ -13,6 +13,7 @@ from harp.vision.encoder import HarpVisionEncoder
 
 def test_paper_recipe_has_the_papers_sizes():
     config = load_stage1_recipe("paper")
+    assert config.latent_action
     with torch.device("meta"):
         encoder = HarpVisionEncoder(config.vision)
         model = LatentActionModel(encoder.dim, 768, config.latent_action)

@@ -1,12 +1,12 @@
 """Who predicts whose future."""
 
-from harp.training.routes import prediction_routes
+from harp.training.routes import PairedPrediction, SinglePrediction, prediction_routes
 
 # 3 robot clips (2 paired), 4 human clips (2 paired): rows 0-2 and 3-6.
 SIZES = (3, 4, 2)
 
 
-def routes(paired, single="self"):
+def routes(paired: PairedPrediction, single: SinglePrediction = "self"):
     source, target = prediction_routes(*SIZES, paired, single)
     return sorted(zip(source.tolist(), target.tolist(), strict=True))
 
