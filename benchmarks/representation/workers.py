@@ -41,8 +41,11 @@ def run_jobs(job: Callable[..., Result], arguments: Mapping[str, tuple], process
             futures = {pool.submit(_run, job, name, *given): name for name, given in arguments.items()}
             try:
                 for future in as_completed(futures):
-                    results[futures[future]] = future.result()
+                    name = futures[future]
+                    results[name] = future.result()
                     progress.advance(everything)
+                    # Stays in a log file, where bars do not show until the end.
+                    progress.console.print(f"{name}: done ({len(results)} of {len(futures)})")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
