@@ -103,7 +103,7 @@ class Curation:
 
         A subject that breaks while it is packed is left out, and the shard is packed again from the others.
         """
-        accepted = self._accepted()
+        accepted = self.accepted()
         left_out = {
             entry.part
             for entry in unsolved(self.lake, self.keys["shards"]).values()
@@ -154,7 +154,8 @@ class Curation:
                 return Work(labels, view.verdict_inputs)
         raise KeyError(stage)
 
-    def _accepted(self) -> list[SubjectOutline]:
+    def accepted(self) -> list[SubjectOutline]:
+        """The subjects that may be published."""
         verdicts = self.lake.records(Verdict, self.keys["verdicts"], ["accepted"])
         subjects = self.view.subjects
         return [subjects[v["item_id"]] for v in verdicts if v["accepted"] and v["item_id"] in subjects]

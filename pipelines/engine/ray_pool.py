@@ -50,6 +50,8 @@ class Hand:
     batch: Sequence[Item] | None = None
     """Of the call; None while it sets up."""
     since: float = 0.0
+    has_worked: bool = False
+    """A worker does at least one batch, however long its start took."""
     memory: ray.ObjectRef | None = None
     """Ready once it takes more memory than the stage may."""
 
@@ -125,12 +127,13 @@ class Pool:
     def _feed(self) -> None:
         while self._idle and (batch := self._next_batch()):
             hand = self._idle.pop()
-            if time.monotonic() - hand.started > self._limits.worker_seconds:
+            if hand.has_worked and time.monotonic() - hand.started > self._limits.worker_seconds:
                 self._again.appendleft(batch)
                 ray.kill(hand.actor)
                 self._start()
                 continue
             hand.begin(hand.actor.process.remote(batch), batch)
+            hand.has_worked = True
             self._busy.append(hand)
         queued = len(self._items) - self._taken + sum(len(batch) for batch in self._again)
         self._meters.state(queued, sum(hand.batch is not None for hand in self._busy))

@@ -86,3 +86,32 @@ def power_row(value: int, exponent: int) -> Power:
 
 def numbers(*values: int) -> list[Item[int]]:
     return [Item(f"id{value:05d}", f"number {value}", value) for value in values]
+
+
+class LimitsConfig(StageConfig):
+    sleep_on: tuple[int, ...] = ()
+    sleep_seconds: float = 0.0
+    eat_on: tuple[int, ...] = ()
+    eat_gb: float = 0.0
+
+
+class LimitsStage(Stage[int]):
+    """Takes too long or too much memory over some items; the others' `power` is the process that did them."""
+
+    name = "limits"
+    version = 1
+    row = Power
+    config: LimitsConfig
+
+    def process(self, batch: Sequence[int]) -> list[Outcome]:
+        for value in batch:
+            if value in self.config.sleep_on:
+                time.sleep(600)
+            if value in self.config.eat_on:
+                held = np.ones(int(self.config.eat_gb * 2**30) // 8)
+                time.sleep(60)
+                del held
+            time.sleep(self.config.sleep_seconds)
+        return [
+            Done(Power(value, os.getpid(), None, [], [], np.zeros((0, 2), np.float32))) for value in batch
+        ]
