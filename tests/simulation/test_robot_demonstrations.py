@@ -1,6 +1,7 @@
 """Demonstrations with actions: exact, replayable, resumable, readable."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,7 +17,7 @@ from simulation.films import Film, contact_sheet
 from simulation.robot_demonstrations import DemonstrationsConfig, Recording, generate_demonstrations
 from simulation.trials import Trial
 
-SMALL = {"size": 64, "tasks": ("press", "push"), "seed": 2}
+SMALL: dict[str, Any] = {"size": 64, "tasks": ("press", "push"), "seed": 2}
 
 
 @pytest.fixture(scope="module")
