@@ -1,5 +1,6 @@
 """Demonstrations with actions: exact, replayable, resumable, readable."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,9 @@ def test_failed_trials_are_left_out_and_not_tried_again(
 
 def test_other_settings_and_foreign_folders_are_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seed=2, asked for 3"):
-        generate_demonstrations(DemonstrationsConfig(out=made, per_task=1, **SMALL | {"seed": 3}))
+        generate_demonstrations(
+            dataclasses.replace(DemonstrationsConfig(out=made, per_task=1, **SMALL), seed=3)
+        )
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="is not empty"):
         generate_demonstrations(DemonstrationsConfig(out=tmp_path, per_task=1))
