@@ -8,6 +8,7 @@ the weights and BERT's vocabulary, both known by their SHA-256.
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,21 +29,16 @@ from pipelines.objects.torch_device import best_device, inference
 BATCH = 8
 """Frames per forward pass: about 10 GB at 800 x 1333 with the tiny backbone."""
 
-_STAGES = {"out_indices": [2, 3, 4]}
-ARCHITECTURES = {
-    "grounding-dino-tiny": SwinConfig(
-        image_size=224, window_size=7, embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], **_STAGES
-    ),
-    "grounding-dino-base": SwinConfig(
-        image_size=384,
-        window_size=12,
-        embed_dim=128,
-        depths=[2, 2, 18, 2],
-        num_heads=[4, 8, 16, 32],
-        **_STAGES,
-    ),
-}
-"""Backbones; everything else is `GroundingDinoConfig`'s default."""
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "grounding-dino-tiny": {
+        "image_size": 224, "window_size": 7, "embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]
+    },
+    "grounding-dino-base": {
+        "image_size": 384, "window_size": 12, "embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]
+    },
+}  # fmt: skip
+OUT_INDICES: Any = [2, 3, 4]
+"""Backbones (Swin), and the stages that are read; everything else is `GroundingDinoConfig`'s default."""
 
 
 class GroundingDino(PhraseDetector):
@@ -55,9 +51,8 @@ class GroundingDino(PhraseDetector):
 
     def load(self) -> None:
         folder = weights.require(self.name)
-        network = GroundingDinoForObjectDetection(
-            GroundingDinoConfig(backbone_config=ARCHITECTURES[self.name])
-        )
+        backbone = SwinConfig(**ARCHITECTURES[self.name], out_indices=OUT_INDICES)
+        network = GroundingDinoForObjectDetection(GroundingDinoConfig(backbone_config=backbone))
         missing, unexpected = network.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
         # Heads that share the weights of the first one are stored once; buffers such as position ids come and go.
         tied = set(network.all_tied_weights_keys)

@@ -85,7 +85,8 @@ class PhraseGrounder(ObjectGrounder):
                 one = current[i]
                 assert one is not None
                 if detections:
-                    nearest = max(detections, key=lambda d: (overlap(d.box, one.detection.box), d.score))
+                    place = one.detection.box
+                    nearest = max(detections, key=lambda d, place=place: (overlap(d.box, place), d.score))
                     current[i] = Candidate(nearest, frame, one.before)
                 else:
                     current[i] = Candidate(one.detection, one.frame, frame)

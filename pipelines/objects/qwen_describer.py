@@ -22,7 +22,7 @@ from pipelines.objects.torch_device import best_device, inference
 
 REVISIONS = {"Qwen/Qwen3-VL-8B-Instruct": "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b"}
 MAX_NEW_TOKENS = 64
-PATCH = {"patch_size": 16, "merge_size": 2, "temporal_patch_size": 2}
+PATCH: dict[str, Any] = {"patch_size": 16, "merge_size": 2, "temporal_patch_size": 2}
 """Qwen3-VL's; the processor's defaults are Qwen2-VL's."""
 HALF = [0.5, 0.5, 0.5]
 
@@ -52,10 +52,11 @@ class QwenDescriber(ObjectDescriber):
         network = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
         self.use(network, AutoTokenizer.from_pretrained(folder))
 
-    def use(self, network: Qwen3VLForConditionalGeneration, tokenizer: Any) -> None:
-        """Run `network` with `tokenizer`, which must know Qwen's special tokens."""
+    def use(self, network: Any, tokenizer: Any) -> None:
+        """Run `network`, a `Qwen3VLForConditionalGeneration`, with `tokenizer`, which must know Qwen's special tokens."""
         self._device = best_device()
-        self._network = network.eval().to(self._device)  # pyright: ignore
+        self._network: Any = network.eval()
+        self._network.to(self._device)
         self._tokenizer = tokenizer
         tokenizer.padding_side = "left"
         self._pictures = Qwen2VLImageProcessorPil(**PATCH, image_mean=HALF, image_std=HALF)
