@@ -16,11 +16,9 @@ ID_BYTES = 8
 
 def content_id(*parts: str) -> str:
     """16 hex digits that depend on every part and on the borders between them."""
-    digest = hashlib.blake2b(digest_size=ID_BYTES)
-    for part in parts:
-        encoded = part.encode()
-        digest.update(len(encoded).to_bytes(8, "little") + encoded)
-    return digest.hexdigest()
+    encoded = [part.encode() for part in parts]
+    framed = b"".join([len(part).to_bytes(8, "little") + part for part in encoded])
+    return hashlib.blake2b(framed, digest_size=ID_BYTES).hexdigest()
 
 
 def demonstration_id(dataset: str, source_sha256: str, camera: str) -> str:

@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,7 @@ def timed_first(raw: Path, root: Path) -> None:
     subprocess.run([*command, "--lake", str(root), "--executor", "local"], check=True, capture_output=True)
 
 
-def write(lake: Lake, key: str, stage: str, rows: dict[str, Row]) -> None:
+def write(lake: Lake, key: str, stage: str, rows: Mapping[str, Row]) -> None:
     """Rows and their ledger entries, a commit for every `CHUNK` items."""
     for chunk in chunks(list(rows)):
         commit(lake, key, {i: rows[i] for i in chunk})
@@ -123,7 +123,7 @@ def write(lake: Lake, key: str, stage: str, rows: dict[str, Row]) -> None:
         commit(lake, key, entries)
 
 
-def commit(lake: Lake, key: str, rows: dict[str, Row]) -> None:
+def commit(lake: Lake, key: str, rows: Mapping[str, Row]) -> None:
     row_class = type(next(iter(rows.values())))
     lake.write(lake.opened(row_class), row_class, key, list(rows.items()))
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from data_schemas.row import Row
 from pipelines.engine.executors import make_executor
@@ -64,7 +64,7 @@ def main() -> None:
         process.join()
 
 
-def measure(executor: str, number: int, batch_size: int) -> None:
+def measure(executor: Literal["local", "ray"], number: int, batch_size: int) -> None:
     work = Work({f"{i:016x}": f"item {i}" for i in range(number)}, lambda ids: {i: int(i, 16) for i in ids})
     with tempfile.TemporaryDirectory() as folder, make_executor(executor) as workers:
         lake = Lake(Path(folder) / "lake")

@@ -106,14 +106,16 @@ def split_of(subject: Placed, held_out_fraction: float) -> str:
     return "held_out" if int(name, 16) / 2**64 < held_out_fraction else "train"
 
 
-def bucket(subjects: Sequence[P], capacity: int, depth: int = 0) -> Iterator[tuple[P, ...]]:
+def bucket(subjects: Sequence[P], capacity: int) -> Iterator[tuple[P, ...]]:
     """Groups of at most `capacity` subjects, each in order of their ids; no empty group."""
-    if len(subjects) <= capacity:
-        if subjects:
-            yield tuple(sorted(subjects, key=lambda s: s.subject_id))
+    hashed = [(int(content_id("bucket", subject.subject_id), 16), subject) for subject in subjects]
+    yield from _split(hashed, capacity, 63)
+
+
+def _split(hashed: Sequence[tuple[int, P]], capacity: int, bit: int) -> Iterator[tuple[P, ...]]:
+    if len(hashed) <= capacity:
+        if hashed:
+            yield tuple(sorted((subject for _, subject in hashed), key=lambda s: s.subject_id))
         return
-    halves: tuple[list[P], list[P]] = ([], [])
-    for subject in subjects:
-        halves[int(content_id("bucket", subject.subject_id), 16) >> (63 - depth) & 1].append(subject)
-    for half in halves:
-        yield from bucket(half, capacity, depth + 1)
+    for half in (0, 1):
+        yield from _split([pair for pair in hashed if pair[0] >> bit & 1 == half], capacity, bit - 1)

@@ -28,7 +28,7 @@ def run(
     executor: str = "local",
     num_items: int = NUM_ITEMS,
     before: Callable[[], None] | None = None,
-    **env,
+    env: dict[str, str] | None = None,
 ):
     command = [sys.executable, "-m", "tests.faults.stages", str(lake), stage, executor, str(num_items)]
     return subprocess.run(
@@ -38,7 +38,7 @@ def run(
         text=True,
         timeout=900,
         preexec_fn=before,
-        env={**os.environ, **env},
+        env={**os.environ, **(env or {})},
     )
 
 
@@ -131,7 +131,7 @@ def test_what_the_memory_monitor_kills_is_tried_again_another_day(tmp_path: Path
     threshold = (memory.total - memory.available + 3 * 2**30) / memory.total
     lake = tmp_path / "lake"
     environment = {"RAY_memory_usage_threshold": f"{threshold:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
-    result = json.loads(run(lake, "hungry", "ray", 8, **environment).stdout)
+    result = json.loads(run(lake, "hungry", "ray", 8, env=environment).stdout)
     assert result["failures"] == {"number 5": ["out_of_memory", True]}
     assert values(lake) == [0, 1, 2, 3, 4, 6, 7]
 
