@@ -70,7 +70,7 @@ def curate(
 
       harp curate clips --root my_videos --lake lake        # any folder of videos with a pairs.csv
 
-      harp curate rh20t --root /data/RH20T --limit 20 --set alignment.warp.window=0.3
+      harp curate rh20t --root /data/RH20T --limit 20 --set alignment.warp.time_weight=0.3
     """
     from harp.progress import ProgressBars
     from pipelines.curate import Curation
@@ -107,7 +107,7 @@ def reprocess(
 
     Example:
 
-      harp reprocess tabletop --from-stage alignment --lake lake --set alignment.warp.window=0.3
+      harp reprocess tabletop --from-stage alignment --lake lake --set alignment.warp.time_weight=0.3
     """
     from harp.progress import ProgressBars
     from pipelines.curate import Curation
