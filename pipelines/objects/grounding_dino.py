@@ -37,8 +37,14 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "image_size": 384, "window_size": 12, "embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]
     },
 }  # fmt: skip
-OUT_INDICES: Any = [2, 3, 4]
-"""Backbones (Swin), and the stages that are read; everything else is `GroundingDinoConfig`'s default."""
+"""Backbones (Swin); everything else is `GroundingDinoConfig`'s default."""
+
+
+def swin(**sizes: Any) -> SwinConfig:
+    """Backbone of which the detector reads the last three stages."""
+    config = SwinConfig(**sizes)
+    config.out_indices = [2, 3, 4]
+    return config
 
 
 class GroundingDino(PhraseDetector):
@@ -51,7 +57,7 @@ class GroundingDino(PhraseDetector):
 
     def load(self) -> None:
         folder = weights.require(self.name)
-        backbone = SwinConfig(**ARCHITECTURES[self.name], out_indices=OUT_INDICES)
+        backbone = swin(**ARCHITECTURES[self.name])
         network = GroundingDinoForObjectDetection(GroundingDinoConfig(backbone_config=backbone))
         missing, unexpected = network.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
         # Heads that share the weights of the first one are stored once; buffers such as position ids come and go.
@@ -69,7 +75,8 @@ class GroundingDino(PhraseDetector):
         size = {"shortest_edge": side, "longest_edge": round(side * 1333 / 800)}
         self._processor = GroundingDinoProcessor(GroundingDinoImageProcessorPil(size=size), tokenizer)
         self._device = best_device()
-        self._network = network.eval().to(self._device)
+        self._network = network.eval()
+        self._network.to(str(self._device))
 
     def detect(self, frames: Sequence[np.ndarray], phrases: Sequence[str]) -> list[list[Detection]]:
         by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)

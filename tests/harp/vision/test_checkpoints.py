@@ -19,8 +19,8 @@ from harp.vision.config import LAPTOP
 from harp.vision.encoder import load_vision_encoder
 from harp.vision.vit import VisionTransformer, ViTConfig
 from harp.weights import CATALOG, sources
-from harp.weights.catalog import WheelSource
 from harp.weights.dinov2_onnx import convert
+from harp.weights.entry import WheelSource
 
 SMALL = ViTConfig(
     width=32, depth=2, heads=4, mlp_width=128, position_grid=4, class_token=True, layer_scale=True

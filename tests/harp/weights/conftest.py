@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harp.weights.catalog import HubSource, ModelEntry, WheelSource
+from harp.weights.entry import HubSource, ModelEntry, WheelSource
 
 CONTENT = b"weights" * 1000
 MEMBER = "tiny_model/data/model.bin"

@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoTokenizer
 from data_schemas.errors import UserError
 from harp.recipes import load_stage1_recipe
 from harp.weights import CATALOG, resolve
-from harp.weights.catalog import HubSource
+from harp.weights.entry import HubSource
 
 
 def test_catalog_is_consistent() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from data_schemas.errors import UserError
 from harp.weights import list_models, resolve, sources, store, verify
-from harp.weights.catalog import WheelSource
+from harp.weights.entry import WheelSource
 
 from .conftest import CONTENT, HUB_SOURCE, WHEEL, WHEEL_SOURCE, Server, tiny_entry, use_registry, write_wheel
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
+from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
 
 from data_schemas.errors import UserError
-from pipelines.objects.grounding_dino import GroundingDino
+from pipelines.objects.grounding_dino import GroundingDino, swin
 from pipelines.objects.phrase_detector import Thresholds, caption
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "red", "cup", "small", "block"]
@@ -25,8 +25,8 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tiny() -> GroundingDinoForObjectDetection:
     torch.manual_seed(0)
-    backbone = SwinConfig(
-        image_size=64, embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2], window_size=4, out_indices=[2, 3, 4]
+    backbone = swin(
+        image_size=64, embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2], window_size=4
     )  # fmt: skip
     text = {
         "model_type": "bert", "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1,
