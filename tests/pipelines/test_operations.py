@@ -1,0 +1,144 @@
+"""Looking after a lake through its commands: a small simulated data set, curated once, then operated on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from data_schemas.errors import UserError
+from data_schemas.pairs import Alignment, Verdict
+from pipelines.cli import app
+from pipelines.engine.lake import Lake
+from pipelines.runs import latest_run
+from pipelines.shards.publish import list_versions
+from simulation.tabletop import TabletopConfig, generate
+
+pytestmark = pytest.mark.xdist_group("operations")
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of two pairs; one video is truncated."""
+    folder = tmp_path_factory.mktemp("operations")
+    generate(TabletopConfig(out=folder / "raw", pairs=3, seed=0))
+    broken = min((folder / "raw").glob("RH20T_cfg8/task_*/cam_*/color.mp4"))
+    with broken.open("r+b") as file:
+        file.truncate(broken.stat().st_size // 2)
+    arguments = ["curate", "tabletop", "--root", str(folder / "raw"), "--executor", "local"]
+    run_command(folder / "lake", *arguments)
+    return folder / "lake"
+
+
+@pytest.fixture
+def lake(curated: Path, tmp_path: Path) -> Path:
+    shutil.copytree(curated, tmp_path / "lake")
+    return tmp_path / "lake"
+
+
+def run_command(lake: Path, *arguments: str, status: int = 0) -> Result:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*arguments, "--lake", str(lake)])
+    if isinstance(result.exception, UserError):
+        raise result.exception
+    assert result.exit_code == status, f"{result.output}\n{result.exception!r}"
+    return result
+
+
+def keys(lake: Path) -> dict[str, str]:
+    return latest_run(Lake(lake)).stage_keys
+
+
+def test_status_counts_what_the_run_did(lake: Path) -> None:
+    lines = run_command(lake, "status").output.splitlines()
+    (ingest,) = [line.split() for line in lines if line.strip().startswith("ingest")]
+    assert ingest[1:5] == ["6", "5", "truncated_video", "1"]
+
+
+def test_quarantine_shows_and_requeues(lake: Path) -> None:
+    (line,) = [
+        x for x in run_command(lake, "quarantine", "list").output.splitlines() if "truncated_video" in x
+    ]
+    item = line.split()[0]
+    shown = run_command(lake, "quarantine", "show", item).output
+    assert "attempt 1: failed truncated_video" in shown
+    assert "MB on" in shown
+    with pytest.raises(UserError, match="Not in quarantine: nobody"):
+        run_command(lake, "quarantine", "requeue", "nobody")
+    run_command(lake, "quarantine", "requeue", item, "--stage", "ingest")
+    assert "Nothing is in quarantine" in run_command(lake, "quarantine", "list").output
+    raw = latest_run(Lake(lake)).raw_root
+    run_command(lake, "curate", "tabletop", "--root", raw, "--executor", "local")
+    assert "attempt 2: failed truncated_video" in run_command(lake, "quarantine", "show", item).output
+
+
+def test_reprocessing_computes_the_stage_and_what_follows(lake: Path) -> None:
+    before, (version,) = keys(lake), list_versions(Lake(lake))
+    change = ["--set", "alignment.warp.time_weight=0.9"]
+    run_command(lake, "reprocess", "tabletop", "--from-stage", "alignment", "--executor", "local", *change)
+    after, run = keys(lake), latest_run(Lake(lake))
+    changed = [name for name in before if before[name] != after[name]]
+    assert changed == ["alignments", "verdicts", "shards"]
+    assert [s.name for s in run.stages if s.processed] == changed
+    assert len(Lake(lake).ids(Alignment, before["alignments"])) == len(
+        Lake(lake).ids(Alignment, after["alignments"])
+    )
+    assert version.version_id in {v.version_id for v in list_versions(Lake(lake))}
+    for shard in version.shards:
+        assert (lake / shard.path).stat().st_size == shard.num_bytes
+    shown = run_command(lake, "versions", "diff", version.version_id, "latest").output
+    if run.version_is_new:
+        assert "alignment.warp.time_weight" in shown
+        assert "Stages computed anew: alignments, verdicts, shards" in shown
+    else:
+        assert "Both are version" in shown
+
+
+def test_reprocessing_refuses_a_change_of_an_earlier_stage(lake: Path) -> None:
+    with pytest.raises(UserError, match="changes alignments, which comes before verdicts"):
+        run_command(
+            lake, "reprocess", "tabletop", "--from-stage", "verdict", "--executor", "local",
+            "--set", "alignment.warp.time_weight=0.9",
+        )  # fmt: skip
+    with pytest.raises(UserError, match="no stage 'verdikt'"):
+        run_command(lake, "reprocess", "tabletop", "--from-stage", "verdikt")
+
+
+def test_a_recording_agrees_with_itself_and_tells_a_change(lake: Path, tmp_path: Path) -> None:
+    recording, same, other = tmp_path / "recording", tmp_path / "same", tmp_path / "other"
+    run_command(lake, "stage", "record", "alignment", "--out", str(recording))
+    kept = json.loads((recording / "recording.json").read_text())
+    assert len(kept["item_ids"]) == len(Lake(lake).ids(Alignment, kept["stage_key"]))
+    runner = CliRunner(env={"COLUMNS": "200"})
+    assert runner.invoke(app, ["stage", "replay", str(recording), "--out", str(same)]).exit_code == 0
+    agree = runner.invoke(app, ["stage", "compare", str(recording), str(same)])
+    assert (agree.exit_code, "They agree" in agree.output) == (0, True)
+    change = ["--recipe", "tabletop", "--set", "alignment.warp.time_weight=50"]
+    assert (
+        runner.invoke(app, ["stage", "replay", str(recording), "--out", str(other), *change]).exit_code == 0
+    )
+    differ = runner.invoke(app, ["stage", "compare", str(recording), str(other), "--tolerance", "cost=1000"])
+    assert differ.exit_code == 1
+    assert "differs" in differ.output
+
+
+def test_optimizing_keeps_every_row(lake: Path) -> None:
+    opened, key = Lake(lake), keys(lake)["verdicts"]
+    rows = list(opened.read(Verdict, key).items())
+    for i in range(8):
+        opened.append(Verdict, "another", [(f"{i}{item_id}", row) for item_id, row in rows])
+    shown = run_command(lake, "lake", "optimize").output
+    (verdicts,) = [line.split() for line in shown.splitlines() if line.strip().startswith("verdicts")]
+    assert int(verdicts[1]) == int(verdicts[2]) + 7
+    assert opened.read(Verdict, key) == dict(rows)
+    assert len(opened.ids(Verdict, "another")) == 8 * len(rows)
+    with pytest.raises(UserError, match="at least 24 h"):
+        run_command(lake, "lake", "optimize", "--keep-hours", "1")
+
+
+def test_the_command_line_says_how_much_may_fail(lake: Path) -> None:
+    raw = latest_run(Lake(lake)).raw_root
+    arguments = ["curate", "tabletop", "--root", raw, "--executor", "local", "--max-failed-fraction"]
+    with pytest.raises(UserError, match="ingest failed on 1 of 6 items"):
+        run_command(lake, *arguments, "0.1")
+    run_command(lake, *arguments, "0.2")
