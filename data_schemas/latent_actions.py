@@ -1,0 +1,82 @@
+"""Latent-action labels: what stage 1 reads out of every transition of a published version (paper §3.3).
+
+Rows lie in the lake's table `latent_actions` under the stage key of their labelling, which depends on the version, the
+stage-1 model and the horizons. `labels/<key>.json` beside the tables says what a finished labelling is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from data_schemas.errors import UserError
+from data_schemas.row import Array, Row
+from data_schemas.versions import LATEST
+
+LABELS = "labels"
+"""Folder of the records of finished labellings, in the lake."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatentActions(Row):
+    """Codes of all N transitions of one side of one subject, horizon after horizon, each in order of time."""
+
+    TABLE: ClassVar[str] = "latent_actions"
+
+    subject_id: str
+    side: str
+    """`human` (frozen encoder) or `robot` (adapted encoder)."""
+    codes_per_action: int
+    """Q."""
+    horizon_seconds: Annotated[np.ndarray, Array(pa.float32())]
+    """(N,) the horizon Δ that was asked for."""
+    frames: Annotated[np.ndarray, Array(pa.int32(), 2)]
+    """(N, 2) frames t and t+Δ, counted through all segments of the subject."""
+    codes: Annotated[np.ndarray, Array(pa.int16(), "codes_per_action")]
+    """(N, Q) in 0 … codebook_size - 1."""
+
+
+class LabelSet(BaseModel):
+    """Content of `labels/<key>.json`: one labelling of one version by one model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    """Stage key of its rows."""
+    version_id: str
+    model: str
+    """Identity of the stage-1 model, by its content."""
+    run: str
+    """Where the stage-1 run lay on the machine that labelled; part of no key."""
+    horizon_seconds: tuple[float, ...]
+    codebook_size: int
+    codes_per_action: int
+    clips: int
+    """Sides of subjects that have labels."""
+    transitions: int
+    left_out: dict[str, int]
+    """Reason -> clips without labels."""
+    finished_at: str
+    """UTC, ISO 8601; of the last call, also when it found nothing to do."""
+
+
+def read_label_set(lake: Path, labels: str) -> LabelSet:
+    """A finished labelling by its key, by the beginning of it, or the one asked for last (`latest`).
+
+    Raises:
+        UserError: there is none, or several keys begin so.
+    """
+    known = [LabelSet.model_validate_json(path.read_text()) for path in (lake / LABELS).glob("*.json")]
+    if not known:
+        raise UserError(f"The lake {lake} has no labels yet: make some with `harp label --model RUN`.")
+    if labels == LATEST:
+        return max(known, key=lambda each: each.finished_at)
+    found = [each for each in known if each.key.startswith(labels)]
+    if len(found) != 1:
+        keys = ", ".join(sorted(each.key for each in found or known))
+        what = "several labellings begin with" if found else "no labelling is called"
+        raise UserError(f"In {lake} {what} '{labels}'; there are {keys}.")
+    return found[0]

@@ -1,0 +1,1 @@
+"""Latent-action labels of published versions."""
