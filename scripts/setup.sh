@@ -27,6 +27,8 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 # gym-xarm carries the xArm7's meshes. Only its files are used; its own pins (an older mujoco) are not.
 pip install --quiet --no-compile --no-deps "$(grep '^gym-xarm==' constraints.txt)"
+# openpi-client drives the policy server in tests. It works with numpy 2, which its pins exclude.
+pip install --quiet --no-compile --no-deps "$(grep '^openpi-client==' constraints.txt)"
 
 render='import mujoco; mujoco.GLContext(16, 16).make_current()'
 can_render() { MUJOCO_GL=$1 "$venv/bin/python" -c "$render" >/dev/null 2>&1; }
