@@ -1,21 +1,13 @@
-"""Batches of stage 1, prepared ahead by threads.
+"""Batches of stage 1."""
 
-Decoding JPEGs and reading mapped files release the interpreter lock, so a few threads hide them behind the step
-that runs. What a batch holds is a pure function of its step; the position to resume from is a step number, and a run
-may resume on another number of ranks.
-"""
-
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 
-from data_schemas.errors import UserError
 from harp.data.batch import Stage1Batch, collate_cues, collate_frames
 from harp.data.frozen_features import FrozenFeatures
+from harp.data.prefetch import StepLoader
 from harp.data.sampling import ClipDraw, TransitionSampler
 from harp.data.shards import ShardReader
 
@@ -24,12 +16,8 @@ HumanTokens = Literal["none", "transitions", "all"]
 latent action model), or the context frames of pairs, too (pooling by attention)."""
 
 
-class Stage1Loader:
-    """Iterates from its position to `num_steps`.
-
-    The global batch of a step is split evenly over the ranks, and on each rank over the micro-batches whose gradients
-    are accumulated: rank r of W gives in micro-batch m of k the pairs `[m W + r :: W k]` of the step's draw, and
-    the singles likewise.
+class Stage1Loader(StepLoader[Stage1Batch]):
+    """Iterates from its position to `num_steps`; pairs and singles of a step are split alike.
 
     Args:
         num_keypoints: that the model predicts; 0 for a training without cues.
@@ -55,57 +43,24 @@ class Stage1Loader:
         world_size: int = 1,
         accumulate: int = 1,
     ) -> None:
+        super().__init__(
+            num_steps,
+            {name: getattr(sampler, name) for name in ("pairs_per_batch", "singles_per_batch")},
+            threads=sampler.config.loader_threads,
+            rank=rank,
+            world_size=world_size,
+            accumulate=accumulate,
+        )
         self._sampler = sampler
         self._reader = reader
         self._features = features
         self._num_keypoints = num_keypoints
-        self._num_steps = num_steps
         self._human_tokens = human_tokens
-        self._rank = rank
-        self._world_size = world_size
-        self._accumulate = accumulate
-        self._step = 0
-        parts = world_size * accumulate
-        for name in ("pairs_per_batch", "singles_per_batch"):
-            number = getattr(sampler, name)
-            if number % parts:
-                raise UserError(
-                    f"A batch of {number} {name.removesuffix('_per_batch')} cannot be split evenly over "
-                    f"{world_size} ranks x {accumulate} micro-batches; set data.{name} to a multiple of {parts}."
-                )
-
-    def state_dict(self) -> dict[str, int]:
-        """Position: the step whose batch comes next."""
-        return {"step": self._step}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue at a saved position."""
-        self._step = state["step"]
-
-    def __iter__(self) -> Iterator[Stage1Batch]:
-        threads = self._sampler.config.loader_threads
-        positions = (
-            (step, micro) for step in range(self._step, self._num_steps) for micro in range(self._accumulate)
-        )
-        pool = ThreadPoolExecutor(threads, "batches")
-        try:
-            ahead: deque[Future[Stage1Batch]] = deque(
-                pool.submit(self.load, *position) for position in islice(positions, threads)
-            )
-            while ahead:
-                batch = ahead.popleft().result()
-                ahead.extend(pool.submit(self.load, *position) for position in islice(positions, 1))
-                if batch.micro == self._accumulate - 1:
-                    self._step = batch.step + 1
-                yield batch
-        finally:
-            # Whoever stops early need not wait for batches that nobody will see.
-            pool.shutdown(cancel_futures=True)
 
     def load(self, step: int, micro: int = 0) -> Stage1Batch:
         """This rank's share of a step, or one micro-batch of it."""
         draw = self._sampler.draw(step)
-        part = slice(micro * self._world_size + self._rank, None, self._world_size * self._accumulate)
+        part = self.share(micro)
         pairs, singles = draw.pairs[part], draw.singles[part]
         robots = [*pairs, *(d for d in singles if d.kind == "robot")]
         humans = [*pairs, *(d for d in singles if d.kind == "human")]

@@ -21,30 +21,35 @@ class TextConfig(BaseModel):
     max_tokens: int = Field(default=64, ge=4)
 
 
-class TrainingConfig(BaseModel):
-    """AdamW with linear warm-up and cosine decay to zero."""
+class OptimizationConfig(BaseModel):
+    """AdamW with linear warm-up and cosine decay to zero: what the training loop reads."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(gt=0)
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Of the latent action model."""
-    adapter_learning_rate: float = Field(default=1e-4, gt=0)
+    """Of what a stage trains in the first place: the latent action model, the policy."""
     weight_decay: float = Field(default=1e-2, ge=0)
-    """Of the latent action model; adapters and codebook have none."""
+    """Adapters and codebook have none."""
     warmup_steps: int = Field(default=10, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)
-    """Largest gradient norm, of the adapters and of the latent action model each on its own, so that a large
-    prediction loss does not slow the alignment."""
-    human_token_cache_gb: float = Field(default=1.0, ge=0)
-    """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
+    """Largest gradient norm of each group of parameters on its own, so that in stage 1 a large prediction loss does
+    not slow the alignment."""
     accumulate: int = Field(default=1, gt=0)
-    """Micro-batches that a batch is cut into on each worker, to fit into memory. Exact but for what reaches across
-    clips: the alignment's negatives and the normalization of latents are then those of a micro-batch."""
+    """Micro-batches that a batch is cut into on each worker, to fit into memory. Exact but, in stage 1, for what reaches
+    across clips: the alignment's negatives and the normalization of latents are then those of a micro-batch."""
     precision: Literal["fp32", "bf16"] = "bf16"
-    """bf16: autocast of the forward pass; weights stay float32."""
+    """bf16: autocast of the forward pass; weights stay as they are."""
     checkpoint_every: int = Field(default=50, gt=0)
     """Steps."""
+
+
+class TrainingConfig(OptimizationConfig):
+    """Optimization of stage 1."""
+
+    adapter_learning_rate: float = Field(default=1e-4, gt=0)
+    human_token_cache_gb: float = Field(default=1.0, ge=0)
+    """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
 
 
 class Stage1Config(BaseModel):

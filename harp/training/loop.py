@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from harp.data.loader import Stage1Loader
+from harp.data.prefetch import StepLoader
 from harp.training.checkpoint import Checkpoints
-from harp.training.config import TrainingConfig
+from harp.training.config import OptimizationConfig
 from harp.training.distributed import (
     gathered_objects,
     parallel,
@@ -43,7 +43,7 @@ class TrainingDiverged(Exception):
     """The loss or a gradient is not finite; says at which step and on what data."""
 
 
-def learning_rate_factor(step: int, config: TrainingConfig) -> float:
+def learning_rate_factor(step: int, config: OptimizationConfig) -> float:
     """Linear warm-up, then a cosine that ends at 0 after the last step."""
     warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     return warmup * 0.5 * (1 + math.cos(math.pi * step / config.steps))
@@ -51,8 +51,8 @@ def learning_rate_factor(step: int, config: TrainingConfig) -> float:
 
 def run_steps(
     stage: TrainingStage,
-    loader: Stage1Loader,
-    config: TrainingConfig,
+    loader: StepLoader,
+    config: OptimizationConfig,
     out: Path,
     *,
     seed: int,

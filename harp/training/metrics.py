@@ -1,6 +1,7 @@
 """Metrics of a run: `metrics.jsonl`, one line per step, and TensorBoard events of the same numbers."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -41,3 +42,26 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A finished run in numbers."""
+
+    steps: int
+    seconds_per_step: float
+    """Median."""
+    final: dict[str, float]
+    """Metrics, averaged over the last tenth of the steps."""
+
+
+def summarize_metrics(folder: Path) -> RunSummary:
+    """Of the run in a folder."""
+    rows = read_metrics(folder)
+    last = rows[-max(1, len(rows) // 10) :]
+    names = sorted(set.intersection(*(set(row) for row in last)) - {"step", "seconds"})
+    return RunSummary(
+        steps=len(rows),
+        seconds_per_step=sorted(row["seconds"] for row in rows)[len(rows) // 2],
+        final={name: sum(row[name] for row in last) / len(last) for name in names},
+    )

@@ -12,13 +12,13 @@ from harp.training.metrics import read_metrics
 
 logger = logging.getLogger(__name__)
 
-SHOWN = ("loss", "paired_distance")
+SHOWN = ("loss", "paired_distance", "accuracy", "action_l1")
 """Metrics worth a look while a run goes on."""
 
 
 @dataclass(frozen=True)
 class Observers:
-    """What `train_stage1` calls."""
+    """What training calls."""
 
     features: Callable[[int, int], None]
     """(samples whose frozen features are done, samples in all)."""

@@ -1,12 +1,15 @@
 """The folder of a training run: what it was asked for, what came out.
 
 `config.json` says what the run is; a second call with the same request continues or reuses it, another request is
-refused. `version_folder` says where the version lay, which may change: a version is known by its id. `result.json` exists once the run is finished.
+refused. `version_folder` says where the version of stage 1 lay, which may change: a version is known by its id.
+`result.json` exists once the run is finished.
 """
 
 import json
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from data_schemas.errors import UserError
 from harp.data.version import PublishedVersion
@@ -14,15 +17,17 @@ from harp.training.config import Stage1Config
 
 
 class RunFolder:
-    """Claims a folder for one configuration and one version.
+    """Claims a folder for one configuration, and one version where the configuration names no data itself.
 
     Raises:
         UserError: the folder holds a run of another configuration or version.
     """
 
-    def __init__(self, out: Path, config: Stage1Config, version: PublishedVersion) -> None:
+    def __init__(self, out: Path, config: BaseModel, version: PublishedVersion | None = None) -> None:
         self.out = out
-        request = {"version": version.version_id, **json.loads(config.model_dump_json())}
+        request = json.loads(config.model_dump_json())
+        if version:
+            request = {"version": version.version_id, **request}
         path = out / "config.json"
         if path.is_file():
             difference = _first_difference(json.loads(path.read_text()), request)
@@ -34,7 +39,8 @@ class RunFolder:
                 )
         out.mkdir(parents=True, exist_ok=True)
         _write(path, request)
-        (out / "version_folder").write_text(f"{version.folder}\n")
+        if version:
+            (out / "version_folder").write_text(f"{version.folder}\n")
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -48,15 +54,17 @@ class RunFolder:
 
 
 def read_run(run: Path) -> tuple[Stage1Config, Path]:
-    """Configuration of a run and the folder of its version.
+    """Configuration of a run of stage 1 and the folder of its version.
 
     Raises:
-        UserError: there is no run in the folder.
+        UserError: there is no such run in the folder.
     """
     path = run / "config.json"
     if not path.is_file():
         raise UserError(f"{run} holds no training run: it has no config.json.")
     request = json.loads(path.read_text())
+    if "version" not in request:
+        raise UserError(f"{run} holds a run of a later stage; give the folder of a run of stage 1.")
     del request["version"]
     return Stage1Config.model_validate(request), Path((run / "version_folder").read_text().strip())
 

@@ -22,7 +22,7 @@ from harp.latent_action.language import FrozenTextEncoder
 from harp.training.config import Stage1Config
 from harp.training.distributed import default_device, rank, world_size
 from harp.training.loop import run_steps
-from harp.training.metrics import read_metrics
+from harp.training.metrics import summarize_metrics
 from harp.training.progress import Observers, followed, logged
 from harp.training.run_folder import RunFolder
 from harp.training.stage1_module import Stage1
@@ -92,7 +92,7 @@ def train_stage1(
     else:
         with followed(out, config.training.steps, observers.step):
             launch(partial(run_worker, config, paths))
-    result = summarize(out, version.version_id)
+    result = Stage1Result(out, version.version_id, **asdict(summarize_metrics(out)))
     folder.finish(
         {name: value for name, value in asdict(result).items() if name not in ("run", "already_finished")}
     )
@@ -177,17 +177,3 @@ def encoder_identity(encoder: HarpVisionEncoder, precision: str) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def summarize(out: Path, version_id: str) -> Stage1Result:
-    """Result of the run in `out`, from its metrics."""
-    rows = read_metrics(out)
-    last = rows[-max(1, len(rows) // 10) :]
-    names = sorted(set.intersection(*(set(row) for row in last)) - {"step", "seconds"})
-    return Stage1Result(
-        run=out,
-        version_id=version_id,
-        steps=len(rows),
-        seconds_per_step=sorted(row["seconds"] for row in rows)[len(rows) // 2],
-        final={name: sum(row[name] for row in last) / len(last) for name in names},
-    )
