@@ -1,6 +1,7 @@
 """Real `harp serve` processes on real sockets, driven by the `openpi-client` of the registry."""
 
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -8,6 +9,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -19,10 +23,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from harp.policy.predict import Predictor
+from harp.serving.example_client import play
 from harp.serving.messages import encode
 from tests.harp.serving.running import Running, observation, write_tiny_policy
 
 pytestmark = pytest.mark.xdist_group("serving")
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "serving.md"
 TOKEN = "s3cret"
 WAIT = 1.5
 """Seconds that the guarded server waits for a second robot: so long is a request surely in work."""
@@ -122,6 +128,55 @@ def test_openpis_chunk_broker_plays_the_chunk(server):
     for action in chunk:
         np.testing.assert_allclose(played.infer(observation())["actions"], action, atol=1e-6)
     client._ws.close()
+
+
+class Robot:
+    """Robot of the documentation and environment of the example: ends after five actions, which it keeps."""
+
+    tasks, rate, episode_limit, action_dimensions, proprioception_dimensions = ("push",), 10.0, 9, 4, 5
+
+    def __init__(self) -> None:
+        self.actions: list[np.ndarray] = []
+        seen: dict[str, Any] = observation()
+        self.third_view, self.wrist = seen["image"], seen["wrist_image"]
+        self.proprioception, self.instruction = seen["state"], seen["prompt"]
+
+    def trials(self, task: str, count: int = 60, seed: int = 0) -> list[None]:
+        return [None] * count
+
+    def reset(self, trial: None) -> "Robot":
+        return self
+
+    def step(self, action: np.ndarray) -> tuple["Robot", bool, bool]:
+        self.actions.append(action)
+        return self, len(self.actions) == 5, len(self.actions) == 5
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_example_plays_chunks_on_an_environment(server):
+    client, environment = robot(server), Robot()
+    assert play(client, environment, None, steps=9, replan=2)  # type: ignore[arg-type]
+    chunk = client.infer(observation())["actions"]
+    np.testing.assert_allclose(environment.actions, chunk[[0, 1, 0, 1, 0]], atol=1e-6)
+    client._ws.close()
+
+
+def test_the_loop_of_the_documentation_runs(server):
+    (loop,) = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    body = Robot()
+    documented = SimpleNamespace(
+        done=lambda: len(body.actions) == 5,
+        third_view=lambda: body.third_view,
+        wrist_view=lambda: body.wrist,
+        state=lambda: body.proprioception,
+        do=body.step,
+    )
+    names: dict[str, Any] = {"robot": documented}
+    exec(loop.replace("8000", str(server.port)), names)
+    names["client"]._ws.close()
+    assert np.shape(body.actions) == (5, 4)
 
 
 def test_the_connection_survives_malformed_requests(server):
