@@ -24,7 +24,7 @@ from rich.table import Table
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from benchmarks.serving.fleet import Measured, Server, ask, observation, random_policy
+from benchmarks.serving.fleet import Measured, Server, ask, observation, write_random_policy
 from benchmarks.serving.latency import together
 from harp.serving.messages import decode, encode
 
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        server = Server.start(random_policy(arguments.model, Path(folder) / "policy"))
+        server = Server.start(write_random_policy(arguments.model, Path(folder) / "policy"))
         visitors = Visitors(server)
         alone: list[Measured] = []
         disturbed: list[Measured] = []

@@ -16,15 +16,10 @@ import numpy as np
 import torch
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
 
-from harp.policy.action_policy import build_action_policy
+from benchmarks.policy.latency import random_policy
 from harp.policy.checkpoints import write_policy
-from harp.policy.config import POLICIES, ActionConfig, PolicyConfig
 from harp.policy.normalization import Normalization, Statistics
-from harp.policy.prismatic import empty_prismatic
 from harp.policy.tokenizer import load_tokenizer
-
-STATE = ACTION = 7
-CHUNK = 10
 
 
 @dataclass
@@ -75,25 +70,14 @@ class Measured:
         return 1e3 * float(np.percentile(self.latencies, percent))
 
 
-def random_policy(name: str, folder: Path) -> Path:
-    """Write a policy of a named size with two cameras, a state of 7 and chunks of 10 × 7; weights are random, as time
-    does not depend on them."""
-    base = POLICIES[name]
-    backbones = tuple(b.model_copy(update={"weights": None}) for b in base.vision.backbones)
-    changes = {
-        "vision": base.vision.model_copy(update={"backbones": backbones}),
-        "language_model": base.language_model.model_copy(update={"weights": None}),
-        "cameras": 2,
-        "action": ActionConfig(dim=ACTION, chunk=CHUNK, proprioception_dim=STATE),
-    }
-    config = PolicyConfig.model_validate(base.model_copy(update=changes).model_dump())
+def write_random_policy(name: str, folder: Path) -> Path:
+    """Write a policy of a named size with two cameras, a state of 7 and chunks of 10 × 7."""
     torch.manual_seed(0)
-    vla = empty_prismatic(config)
-    for parameter in vla.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)
-    policy = build_action_policy(vla).eval()
-    unit = Statistics.checked([-1.0] * ACTION, [1.0] * ACTION)
-    write_policy(policy, load_tokenizer(config), folder, {"random": Normalization(unit, unit)})
+    policy, _ = random_policy(name)
+    dim = policy.action.dim
+    unit = Statistics.checked([-1.0] * dim, [1.0] * dim)
+    tokenizer = load_tokenizer(policy.vla.policy_config)
+    write_policy(policy, tokenizer, folder, {"random": Normalization(unit, unit)})
     return folder
 
 
@@ -103,7 +87,7 @@ def observation(size: int, seed: int) -> dict[str, Any]:
     return {
         "image": generator.integers(0, 256, (size, size, 3), dtype=np.uint8),
         "wrist_image": generator.integers(0, 256, (size, size, 3), dtype=np.uint8),
-        "state": generator.uniform(-1, 1, STATE),
+        "state": generator.uniform(-1, 1, 7),
         "prompt": "push the plate to the left",
     }
 
