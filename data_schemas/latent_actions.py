@@ -63,15 +63,20 @@ class LabelSet(BaseModel):
     """UTC, ISO 8601; of the last call, also when it found nothing to do."""
 
 
-def read_label_set(lake: Path, labels: str) -> LabelSet:
+def read_label_set(lake: Path, labels: str, version_id: str | None = None) -> LabelSet:
     """A finished labelling by its key, by the beginning of it, or the one asked for last (`latest`).
+
+    Args:
+        version_id: take only labellings of this version.
 
     Raises:
         UserError: there is none, or several keys begin so.
     """
     known = [LabelSet.model_validate_json(path.read_text()) for path in (lake / LABELS).glob("*.json")]
+    known = [each for each in known if version_id in (None, each.version_id)]
     if not known:
-        raise UserError(f"The lake {lake} has no labels yet: make some with `harp label --model RUN`.")
+        of = f" of version {version_id}" if version_id else ""
+        raise UserError(f"The lake {lake} has no labels{of} yet: make some with `harp label --model RUN`.")
     if labels == LATEST:
         return max(known, key=lambda each: each.finished_at)
     found = [each for each in known if each.key.startswith(labels)]

@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from harp.policy_commands import train_stage2, train_stage3
+
 app = typer.Typer()
 console = Console()
 
@@ -18,6 +20,8 @@ weights_app = typer.Typer(
 app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
+train_app.command("stage2")(train_stage2)
+train_app.command("stage3")(train_stage3)
 
 VersionOption = Annotated[str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")]
 LakeOption = Annotated[

@@ -21,7 +21,7 @@ class Observers:
     """What training calls."""
 
     features: Callable[[int, int], None]
-    """(samples whose frozen features are done, samples in all)."""
+    """(samples whose frozen features are done, samples in all); in stage 3 demonstrations decoded, of all."""
     step: Callable[[int, int, dict[str, float]], None]
     """(steps done, steps in all, metrics of the last one)."""
 
@@ -41,11 +41,15 @@ def logged() -> Observers:
 
 
 @contextmanager
-def bars() -> Iterator[Observers]:
-    """Progress bars with the metrics of the last step beside them."""
+def bars(prepared: str = "frozen features") -> Iterator[Observers]:
+    """Progress bars with the metrics of the last step beside them.
+
+    Args:
+        prepared: what the bar before training counts.
+    """
     with ProgressBars() as show:
         yield Observers(
-            features=lambda done, total: show("frozen features", done, total),
+            features=lambda done, total: show(prepared, done, total),
             step=lambda done, total, metrics: show("training", done, total, describe(metrics)),
         )
 

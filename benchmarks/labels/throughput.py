@@ -1,0 +1,107 @@
+"""How fast transitions are labelled: whole clips in batches against one transition at a time.
+
+    python -m benchmarks.labels.throughput --recipe laptop --frames 100 --out labels.json
+
+The straightforward way is that of training code that labels on the fly: for every transition both frames through the
+vision encoder and the pair through the latent action model, by the same networks. Both ways see the same clip, take
+turns in one process, and must give the same codes. Weights of the latent action model are random: they do not change
+the time. Reading shards is not part of it; one transition at a time would read every frame twice, too.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data_schemas.samples import FRAME_SIZE
+from harp.latent_action.labels import Labeller, transitions
+from harp.latent_action.language import FrozenTextEncoder
+from harp.latent_action.model import LatentActionModel
+from harp.recipes import load_stage1_recipe
+from harp.training.distributed import default_device
+from harp.vision.encoder import load_vision_encoder
+
+FPS = 10.0
+INSTRUCTION = "pick up the cup and place it on the plate"
+
+
+def main() -> None:
+    """Measure and print; write JSON where asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--recipe", default="laptop")
+    parser.add_argument("--frames", type=int, default=100, help="of the clip")
+    parser.add_argument("--batch", type=int, default=64, help="frames and transitions at a time")
+    parser.add_argument("--horizons", type=float, nargs="+", default=[1.0], help="seconds")
+    parser.add_argument("--rounds", type=int, default=3, help="the median counts")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+
+    torch.manual_seed(0)
+    config, device = load_stage1_recipe(arguments.recipe), default_device()
+    assert config.latent_action is not None
+    encoder = load_vision_encoder(config.vision)
+    text = FrozenTextEncoder(config.text.model, config.text.max_tokens, device)
+    model = LatentActionModel(encoder.dim, text.dim, config.latent_action)
+    for module in (encoder, model):
+        module.to(device).eval().requires_grad_(False)
+    frames = made_clip(arguments.frames)
+    _, pairs = transitions(len(frames), FPS, arguments.horizons)
+
+    def one_at_a_time() -> np.ndarray:
+        single = Labeller(encoder, model, text, batch_size=1)
+        codes = [single.codes(frames, "robot", INSTRUCTION, pair[None]) for pair in pairs]
+        return np.concatenate(codes)
+
+    def whole_clip() -> np.ndarray:
+        batched = Labeller(encoder, model, text, batch_size=arguments.batch)
+        return batched.codes(frames, "robot", INSTRUCTION, pairs)
+
+    seconds: dict[str, list[float]] = {"one at a time": [], "whole clip": []}
+    labels: dict[str, np.ndarray] = {}
+    for _ in range(arguments.rounds):
+        for name, label in (("one at a time", one_at_a_time), ("whole clip", whole_clip)):
+            labels[name] = timed(label, seconds[name], device)
+    rates = {name: len(pairs) / float(np.median(each)) for name, each in seconds.items()}
+    result = {
+        "recipe": arguments.recipe,
+        "device": str(device) if device.type == "cuda" else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "frames": len(frames),
+        "transitions": len(pairs),
+        "transitions_per_second": rates,
+        "ratio": rates["whole clip"] / rates["one at a time"],
+        "equal_codes": float((labels["one at a time"] == labels["whole clip"]).mean()),
+    }
+    print(json.dumps(result, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def made_clip(number: int) -> np.ndarray:
+    """A bright square that moves over noise, (number, 224, 224, 3) uint8."""
+    frames = np.random.default_rng(0).integers(0, 80, (number, FRAME_SIZE, FRAME_SIZE, 3), dtype=np.uint8)
+    for t, frame in enumerate(frames):
+        left = round(160 * t / max(1, number - 1))
+        frame[80:140, left : left + 60] = 230
+    return frames
+
+
+def timed(label: Callable[[], np.ndarray], seconds: list[float], device: torch.device) -> np.ndarray:
+    """Codes, and how long they took."""
+    start = time.perf_counter()
+    codes = label()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds.append(time.perf_counter() - start)
+    return codes
+
+
+if __name__ == "__main__":
+    main()

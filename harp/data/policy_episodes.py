@@ -1,0 +1,213 @@
+"""Robot demonstrations with actions as stage 3 sees them: any step of any episode, without decoding a video twice.
+
+Both cameras of an episode are decoded once, front to back, into memory-mapped arrays named by the checksum of the
+video, which all runs share; a batch then reads the pictures it needs. The price is disk: 12 MB per hundred frames of
+224 pixels and camera. Seeking in H.264 instead decodes tens of frames for each one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import overload
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from data_schemas.episodes import (
+    COLLECTION_FILE,
+    STEPS_FILE,
+    VIDEOS,
+    Collection,
+    Episode,
+    episode_folders,
+    read_collection,
+    read_episode,
+)
+from data_schemas.errors import BadInput, UserError
+from data_schemas.identity import content_id, file_sha256
+from harp.policy.normalization import Normalization, Statistics
+
+OPEN_FILES = 256
+"""Decoded videos that stay mapped."""
+
+
+@dataclass(frozen=True)
+class EpisodeSet:
+    """Successful episodes of one folder, and where their decoded videos lie."""
+
+    collection: Collection
+    episodes: tuple[Episode, ...]
+    frames_folder: Path
+
+    @classmethod
+    def open(cls, root: Path, frames_folder: Path, per_task: int | None = None) -> "EpisodeSet":
+        """Read everything but the pictures.
+
+        Args:
+            root: folder of `harp simulate demonstrations`, or of its layout.
+            frames_folder: where decoded videos are kept.
+            per_task: the first so many of each task, by name; all by default.
+
+        Raises:
+            UserError: no demonstrations there, a broken one, episodes that do not belong together, or too few.
+        """
+        collection = read_collection(root)
+        episodes = [e for e in (_read(folder) for folder in episode_folders(root)) if e.info.success]
+        if not episodes:
+            raise UserError(
+                f"{root} holds no successful episode; make some with `harp simulate demonstrations`."
+            )
+        dims = (len(collection.actions), len(collection.proprioception))
+        for episode in episodes:
+            found = (episode.actions.shape[1], episode.proprioception.shape[1])
+            if found != dims:
+                raise UserError(
+                    f"Episode {episode.info.name} has {found[0]} action and {found[1]} state dimensions, "
+                    f"{COLLECTION_FILE} says {dims[0]} and {dims[1]}; remove its folder."
+                )
+        if per_task is not None:
+            numbers = Counter(episode.info.task for episode in episodes)
+            short = {task: number for task, number in numbers.items() if number < per_task}
+            if short:
+                raise UserError(
+                    f"{per_task} episodes a task are asked for, {root} has {short}; simulate more, or set "
+                    "data.episodes_per_task lower."
+                )
+            taken: Counter[str] = Counter()
+            first = []
+            for episode in episodes:
+                taken[episode.info.task] += 1
+                if taken[episode.info.task] <= per_task:
+                    first.append(episode)
+            episodes = first
+        return cls(collection, tuple(episodes), frames_folder)
+
+    @property
+    def identity(self) -> str:
+        """Changes with any number or picture that training sees."""
+        parts = [self.collection.model_dump_json()]
+        for episode in self.episodes:
+            parts += [episode.info.model_dump_json(), file_sha256(episode.folder / STEPS_FILE)]
+            parts += [file_sha256(episode.video(camera)) for camera in VIDEOS]
+        return f"demonstrations@{content_id(*parts)}"
+
+    def normalization(self) -> Normalization:
+        """q01 and q99 of all steps. A command that takes two values at most, as an open-or-close gripper, passes unchanged."""
+        actions = np.concatenate([episode.actions for episode in self.episodes])
+        values = [np.unique(column) for column in actions.T]
+        is_continuous = [len(v) > 2 or bool(np.abs(v).max() > 1) for v in values]
+        states = np.concatenate([episode.proprioception for episode in self.episodes])
+        return Normalization(Statistics.of(actions, is_continuous), Statistics.of(states))
+
+    def decode(self, cameras: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Decode what is not yet there of the first so many cameras.
+
+        Raises:
+            UserError: a video that cannot be read, or has another number of frames than its episode has steps.
+        """
+        for done, episode in enumerate(self.episodes, 1):
+            for camera in VIDEOS[:cameras]:
+                path = self._path(episode, camera)
+                if not path.is_file():
+                    frames = decode_video(episode.video(camera), episode.info.steps)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    partial = path.with_suffix(".partial.npy")
+                    np.save(partial, frames)
+                    partial.replace(path)
+            progress(done, len(self.episodes))
+
+    def frames(self, episode: Episode, camera: str) -> np.ndarray:
+        """(T, H, W, 3) uint8 RGB, mapped."""
+        return _mapped(self._path(episode, camera))
+
+    def _path(self, episode: Episode, camera: str) -> Path:
+        return self.frames_folder / f"{_checksum(episode.video(camera))}.npy"
+
+
+@dataclass(frozen=True)
+class EpisodeStep:
+    """What was seen at step t of an episode."""
+
+    episode: Episode
+    number: int
+    """Of the episode in its set."""
+    t: int
+
+
+class EpisodeSteps(Sequence[EpisodeStep]):
+    """All steps of all episodes, made when asked for."""
+
+    def __init__(self, episodes: Sequence[Episode]) -> None:
+        self._episodes = episodes
+        self._ends = np.cumsum([episode.info.steps for episode in episodes])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> EpisodeStep: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[EpisodeStep]: ...
+    def __getitem__(self, index: int | slice) -> EpisodeStep | list[EpisodeStep]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        episode = self._episodes[number]
+        return EpisodeStep(episode, number, int(index - self._ends[number]) + episode.info.steps)
+
+
+def action_chunk(actions: np.ndarray, t: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+    """(the K actions from step t on (K, A), which of them exist (K,)).
+
+    OpenVLA-OFT leaves out the last K-1 steps of an episode, so that its policy never sees a task about to be finished.
+    Here every step begins a chunk, and what comes after the end has no part in the loss.
+
+    Args:
+        actions: (T, A).
+    """
+    real = actions[t : t + chunk]
+    padded = np.concatenate([real, np.repeat(real[-1:], chunk - len(real), axis=0)])
+    return padded, np.arange(chunk) < len(real)
+
+
+def decode_video(path: Path, num_frames: int) -> np.ndarray:
+    """All frames (T, H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: a video that cannot be read, or of another length.
+    """
+    try:
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    except (FFmpegError, OSError) as error:
+        raise UserError(
+            f"{path} cannot be decoded ({error}); remove the episode's folder or write it again."
+        ) from None
+    if len(frames) != num_frames:
+        raise UserError(
+            f"{path} has {len(frames)} frames, its episode {num_frames} steps; remove the episode's folder or write "
+            "it again."
+        )
+    return np.stack(frames)
+
+
+def _read(folder: Path) -> Episode:
+    try:
+        return read_episode(folder)
+    except BadInput as error:
+        raise UserError(f"A demonstration is broken, {error}; remove its folder or write it again.") from None
+
+
+@lru_cache(4096)
+def _checksum(path: Path) -> str:
+    return file_sha256(path)[:32]
+
+
+@lru_cache(OPEN_FILES)
+def _mapped(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,79 @@
+"""Batches of stage 2: observations with the codes of what happens next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from harp.data.policy_labels import Transition, TransitionDraws
+from harp.data.prefetch import StepLoader
+from harp.data.shards import ShardReader
+
+
+@dataclass(frozen=True)
+class Stage2Batch:
+    """Shapes: B observations, Q codes."""
+
+    step: int
+    micro: int
+    subject_ids: tuple[str, ...]
+    frames: torch.Tensor
+    """(B, H, W, 3) uint8 RGB."""
+    is_robot: torch.Tensor
+    """(B,) bool."""
+    instructions: tuple[str, ...]
+    codes: torch.Tensor
+    """(B, Q) int64."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Subjects in the batch, for error messages."""
+        return list(dict.fromkeys(self.subject_ids))
+
+
+def collate(
+    transitions: Sequence[Transition], reader: ShardReader, step: int = 0, micro: int = 0
+) -> Stage2Batch:
+    """Read the pictures of some transitions."""
+    frames = []
+    for transition in transitions:
+        segment, local = transition.clip.subject.locate(transition.frame)
+        frames.append(reader.frames(segment, transition.clip.side, [local]))
+    return Stage2Batch(
+        step=step,
+        micro=micro,
+        subject_ids=tuple(t.clip.subject.subject_id for t in transitions),
+        frames=torch.from_numpy(np.concatenate(frames)),
+        is_robot=torch.tensor([t.clip.side == "robot" for t in transitions]),
+        instructions=tuple(t.clip.subject.instruction for t in transitions),
+        codes=torch.from_numpy(np.stack([t.codes for t in transitions]).astype(np.int64)),
+    )
+
+
+class Stage2Loader(StepLoader[Stage2Batch]):
+    """Iterates from its position to `num_steps`."""
+
+    def __init__(
+        self,
+        draws: TransitionDraws,
+        reader: ShardReader,
+        num_steps: int,
+        *,
+        threads: int = 2,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        super().__init__(
+            num_steps,
+            {"batch_size": draws.batch_size},
+            threads=threads,
+            rank=rank,
+            world_size=world_size,
+            accumulate=accumulate,
+        )
+        self._draws, self._reader = draws, reader
+
+    def load(self, step: int, micro: int = 0) -> Stage2Batch:
+        return collate(self._draws.draw(step)[self.share(micro)], self._reader, step, micro)

@@ -1,0 +1,200 @@
+"""What runs of stage 2 and stage 3 share: the folder, the workers, the start of the model, the result."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from torch import nn
+
+from data_schemas.errors import UserError
+from data_schemas.identity import content_id, file_sha256
+from harp.policy.checkpoints import load_vla_weights
+from harp.policy.checkpoints.folder import CONFIG_FILE
+from harp.policy.config import POLICIES, PolicyConfig
+from harp.policy.language_model import empty_language_model, load_language_model
+from harp.policy.prismatic import PrismaticVLA, empty_prismatic
+from harp.policy.tokenizer import TOKENIZER_FILE, PolicyTokenizer, language_model_folder, load_tokenizer
+from harp.training.config import OptimizationConfig
+from harp.training.distributed import default_device
+from harp.training.metrics import summarize_metrics
+from harp.training.progress import Observers, followed, logged
+from harp.training.run_folder import RunFolder
+from harp.training.stage1 import Launch
+from harp.training.stage1_models import load_encoder
+from harp.vision.encoder import load_vision_encoder
+
+logger = logging.getLogger(__name__)
+
+POLICY = "policy"
+"""Folder of the trained policy within a run."""
+TESTS = "tests.json"
+"""What the first worker measured after training."""
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """What a finished run of stage 2 or 3 left behind."""
+
+    run: Path
+    steps: int
+    seconds_per_step: float
+    """Median."""
+    final: dict[str, float]
+    """Metrics, averaged over the last tenth of the steps."""
+    tests: dict[str, float]
+    """Measured on the trained policy."""
+    already_finished: bool = False
+    """The run was finished before; nothing was computed."""
+
+    @property
+    def policy(self) -> Path:
+        """Folder of the policy."""
+        return self.run / POLICY
+
+
+def run_policy_stage(
+    config: BaseModel,
+    training: OptimizationConfig,
+    worker: Callable[..., None],
+    out: Path,
+    launch: Launch | None,
+    observers: Observers | None,
+) -> PolicyResult:
+    """Run `worker(device=…, observers=…)` in this process or on many, unless `out` holds the finished run."""
+    observers = observers or logged()
+    folder = RunFolder(out, config)
+    if folder.result:
+        logger.info("The run in %s is finished; nothing to do", out)
+        return PolicyResult(out, **folder.result, already_finished=True)
+    if launch is None:
+        worker(device=default_device(), observers=observers)
+    else:
+        with followed(out, training.steps, observers.step):
+            launch(partial(_on_device, worker))
+    tests = json.loads((out / TESTS).read_text())
+    result = PolicyResult(out, **asdict(summarize_metrics(out)), tests=tests)
+    folder.finish({k: v for k, v in asdict(result).items() if k not in ("run", "already_finished")})
+    return result
+
+
+def _on_device(worker: Callable[..., None], device: torch.device) -> None:
+    worker(device=device, observers=logged())
+
+
+def write_tests(out: Path, tests: dict[str, float]) -> None:
+    """Keep what was measured on the trained policy."""
+    (out / TESTS).write_text(json.dumps(tests, indent=2))
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a policy's weights come from, besides what its configuration names."""
+
+    stage1: Path | None = None
+    """Run whose vision encoder it takes."""
+    adapters: bool = True
+    """Copy that run's adapters; otherwise they begin at the identity."""
+    base: Path | None = None
+    """Checkpoint of the whole vision-language(-action) model."""
+
+
+def build_vla(config: PolicyConfig, start: Start) -> tuple[PrismaticVLA, PolicyTokenizer]:
+    """The model before training, and its tokenizer. Adapters of stage 1 win over those of the base.
+
+    Raises:
+        UserError: weights that cannot be had or do not fit.
+    """
+    base = start.base
+    if base is None:
+        language_model = load_language_model(config.language_model, language_model_folder(config))
+    else:
+        language_model = empty_language_model(config.language_model)
+    encoder = (
+        load_encoder(start.stage1, adapters=start.adapters)
+        if start.stage1
+        else load_vision_encoder(config.vision)
+    )
+    vla = PrismaticVLA(config, encoder, language_model)
+    adapters = {name: tensor.clone() for name, tensor in encoder.adapter_state_dict().items()}
+    if base is not None:
+        load_vla_weights(vla, base)
+        if start.stage1:
+            vla.vision.load_adapter_state_dict(adapters)
+    own = base if base is not None and (base / TOKENIZER_FILE).is_file() else None
+    return vla.to(getattr(torch, config.dtype)), load_tokenizer(config, own)
+
+
+def reload_vla(config: PolicyConfig, folder: Path) -> tuple[PrismaticVLA, PolicyTokenizer]:
+    """A policy written before, under a configuration that may add cameras and an action head."""
+    vla = empty_prismatic(config)
+    load_vla_weights(vla, folder)
+    return vla, load_tokenizer(config, folder)
+
+
+def checkpoint_identity(path: Path) -> str:
+    """`NAME@…` of a checkpoint's files, whose weights a run starts from.
+
+    Raises:
+        UserError: there is nothing.
+    """
+    names = ("*.safetensors", "*.pt", "checkpoints/*.pt", CONFIG_FILE)
+    files = [path] if path.is_file() else sorted(file for name in names for file in path.glob(name))
+    if not files:
+        raise UserError(f"There is no checkpoint in {path}: no safetensors and no .pt file.")
+    return f"{path.name}@{content_id('checkpoint', *(file_sha256(file) for file in files))}"
+
+
+def preset(value: Any) -> Any:
+    """`{preset: NAME, key: value}` of a recipe to the sizes of a named policy, with changes on top.
+
+    Raises:
+        ValueError: no such name.
+    """
+    if not isinstance(value, dict) or "preset" not in value:
+        return value
+    changes = {key: change for key, change in value.items() if key != "preset"}
+    if value["preset"] not in POLICIES:
+        raise ValueError(f"unknown preset {value['preset']!r}; the presets are {', '.join(POLICIES)}")
+    return _merged(POLICIES[value["preset"]].model_dump(), changes)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, dict) and isinstance(below.get(key), dict)
+        merged[key] = _merged(below[key], value) if nested else value
+    return merged
+
+
+def trained_parameters(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes, by name; tied tensors once."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+def load_trained_parameters(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Inverse of `trained_parameters`."""
+    own = trained_parameters(model)
+    if own.keys() != state.keys():
+        raise ValueError(f"the checkpoint trains other parameters, e.g. {min(own.keys() ^ state.keys())}")
+    for name, tensor in own.items():
+        tensor.copy_(state[name])
+
+
+def parameter_groups(model: nn.Module, settings: OptimizationConfig) -> list[dict[str, Any]]:
+    """One AdamW group for the vision encoder, where it is trained, and one for everything else."""
+    groups: dict[str, list[nn.Parameter]] = {"policy": [], "vision": []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups["vision" if ".vision." in f".{name}" else "policy"].append(parameter)
+    return [
+        {"name": name, "params": params, "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        for name, params in groups.items()
+        if params
+    ]

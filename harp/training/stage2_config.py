@@ -1,0 +1,80 @@
+"""Configuration of stage 2: everything that a run's result depends on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from data_schemas.errors import UserError
+from data_schemas.latent_actions import LabelSet, read_label_set
+from harp.data.policy_labels import LabelDataConfig, LabelSource
+from harp.policy.config import PolicyConfig
+from harp.training.config import OptimizationConfig
+from harp.training.policy_run import Start, checkpoint_identity, preset
+from harp.training.stage1_models import finished_config, stage1_identity
+
+
+class Stage2Config(BaseModel):
+    """Pretraining of a policy on latent actions (paper §3.3)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    policy: Annotated[PolicyConfig, BeforeValidator(preset)]
+    """Sizes, or `{preset: tiny}` with changes."""
+    vision: Literal["frozen", "adapters", "all"] = "frozen"
+    """What of the vision encoder is trained besides the rest; the paper freezes it."""
+    adapters: Literal["stage1", "identity"] = "stage1"
+    """Whether the robot's adapters are copied from stage 1 (the paper) or begin, and if frozen stay, at the identity."""
+    data: LabelDataConfig
+    training: OptimizationConfig
+    test_transitions: int = Field(default=256, ge=0)
+    """Held-out transitions, evenly spread, that the trained policy is tested on."""
+    stage1: str | None = None
+    """Identity of the stage-1 run the encoder comes from; filled in when the run starts."""
+    base: str | None = None
+    """Identity of the checkpoint the run starts from; filled in when the run starts."""
+
+
+def resolve_stage2(config: Stage2Config, labels: Sequence[LabelSet], start: Start) -> Stage2Config:
+    """The configuration with all that the recipe leaves to data and stage 1: sources, sizes, identities.
+
+    Raises:
+        UserError: no finished stage-1 run, or no base checkpoint.
+    """
+    policy = config.policy.model_dump()
+    policy |= {"num_codes": labels[0].codebook_size, "codes_per_action": labels[0].codes_per_action}
+    if start.stage1:
+        policy["vision"] = finished_config(start.stage1).vision.model_dump()
+    named = config.data.sources or tuple(LabelSource(labels=each.key) for each in labels)
+    sources = tuple(
+        source.model_copy(update={"labels": each.key}) for source, each in zip(named, labels, strict=True)
+    )
+    return Stage2Config.model_validate(
+        config.model_dump()
+        | {
+            "policy": policy,
+            "data": config.data.model_copy(update={"sources": sources}).model_dump(),
+            "stage1": stage1_identity(start.stage1) if start.stage1 else None,
+            "base": checkpoint_identity(start.base) if start.base else None,
+        }
+    )
+
+
+def label_sets(
+    lake: Path, names: Sequence[str], version_id: str | None, config: Stage2Config
+) -> list[LabelSet]:
+    """The labellings that the command line, or else the recipe's sources, name.
+
+    Args:
+        names: keys, or `latest`.
+        version_id: whose newest labelling is meant where neither names one.
+
+    Raises:
+        UserError: no such labels, or labels named in both places.
+    """
+    from_recipe = [source.labels for source in config.data.sources]
+    if names and from_recipe:
+        raise UserError("Labels are named by --labels and by data.sources; use one of the two.")
+    return [read_label_set(lake, name, version_id) for name in names or from_recipe or ["latest"]]

@@ -1,0 +1,152 @@
+"""Configuration of stage 3: everything that a run's result depends on."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from data_schemas.errors import UserError
+from harp.data.policy_episodes import EpisodeSet
+from harp.policy.checkpoints.folder import CONFIG_FILE, read_config
+from harp.policy.config import POLICIES, ActionConfig, PolicyConfig
+from harp.training.config import OptimizationConfig
+from harp.training.policy_run import Start, checkpoint_identity, preset
+from harp.training.stage1_models import finished_config, stage1_identity
+
+
+class HeadConfig(BaseModel):
+    """The action head; what it predicts and reads follows from the demonstrations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["parallel", "latent"] = "parallel"
+    """`parallel` is OpenVLA-OFT's (the paper), `latent` UniVLA's, which needs the stage-1 run for its codes."""
+    chunk: int = Field(default=10, gt=0)
+    """Actions predicted at once."""
+    proprioception: bool = True
+    """Read the robot's state."""
+    clip_proprioception: bool = True
+    latent_head_width: int = 512
+
+
+class LoraSettings(BaseModel):
+    """Low-rank updates (OpenVLA-OFT's: rank 32, α 16, the vision encoder too)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(default=32, gt=0)
+    alpha: int = Field(default=16, gt=0)
+    vision: bool = True
+
+
+class EpisodeDataConfig(BaseModel):
+    """Batches of steps of demonstrations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_size: int = Field(default=64, gt=0)
+    """Steps of episodes per training step, over all workers and micro-batches."""
+    episodes_per_task: int | None = Field(default=None, gt=0)
+    """Only the first so many of each task; all by default."""
+    cameras: int = Field(default=2, ge=1, le=2)
+    """1: third view; 2: third view and wrist."""
+    loader_threads: int = Field(default=2, ge=1)
+
+
+class Stage3Config(BaseModel):
+    """Training of a policy with an action head on demonstrations (paper §3.4, A.3)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    policy: Annotated[PolicyConfig | None, BeforeValidator(preset)] = None
+    """Filled in from `start`: sizes of the policy of stage 2, or of a named one that begins untrained."""
+    head: HeadConfig = HeadConfig()
+    lora: LoraSettings | None = LoraSettings()
+    """None trains all weights but the vision encoder's."""
+    vision: Literal["frozen", "adapters", "all"] = "frozen"
+    """What of the vision encoder is trained where `lora` is none."""
+    data: EpisodeDataConfig = EpisodeDataConfig()
+    training: OptimizationConfig
+    test_steps: int = Field(default=256, gt=0)
+    """Steps of the demonstrations, evenly spread, that the trained policy is compared with."""
+    start: str | None = None
+    """Identity of the policy the run starts from, or its name; filled in when the run starts."""
+    stage1: str | None = None
+    """Identity of the stage-1 run, where one is used; filled in when the run starts."""
+    demonstrations: str | None = None
+    """Identity of the demonstrations; filled in when the run starts."""
+
+    @property
+    def sizes(self) -> PolicyConfig:
+        """Of the policy, once the configuration is resolved."""
+        assert self.policy is not None, "resolve_stage3 fills it in"
+        return self.policy
+
+
+def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, start: Start) -> Stage3Config:
+    """The configuration with all that the recipe leaves to the policy and the data.
+
+    Args:
+        policy: folder of a policy, or a name of `POLICIES`.
+
+    Raises:
+        UserError: neither of the two, a latent head without a stage-1 run, or weights from two places.
+    """
+    folder = policy_folder(policy)
+    if config.head.kind == "latent" and start.stage1 is None:
+        raise UserError(
+            "The latent head learns from codes of the demonstrations: give the stage-1 run by --stage1."
+        )
+    needless = start.stage1 is not None and config.head.kind == "parallel"
+    if folder and (start.base or needless):
+        raise UserError(
+            f"{folder} has its weights, encoder included: give --base and --stage1 with a policy that begins untrained."
+        )
+    sizes = (read_config(folder) if folder else POLICIES[policy]).model_dump()
+    if folder is None and start.stage1:
+        sizes["vision"] = finished_config(start.stage1).vision.model_dump()
+    if config.head.kind == "latent" and start.stage1:
+        latent = finished_config(start.stage1).latent_action
+        if latent is None or (latent.codebook_size, latent.num_queries) != (
+            sizes["num_codes"],
+            sizes["codes_per_action"],
+        ):
+            raise UserError(
+                f"The codes of {start.stage1} are not those that the policy {policy} was trained on."
+            )
+    collection = episodes.collection
+    sizes["cameras"] = config.data.cameras
+    sizes["action"] = ActionConfig(
+        head=config.head.kind,
+        chunk=config.head.chunk,
+        dim=len(collection.actions),
+        proprioception_dim=len(collection.proprioception) if config.head.proprioception else None,
+        clip_proprioception=config.head.clip_proprioception,
+        latent_head_width=config.head.latent_head_width,
+    ).model_dump()
+    return config.model_copy(
+        update={
+            "policy": PolicyConfig.model_validate(sizes),
+            "start": checkpoint_identity(folder) if folder else policy,
+            "stage1": stage1_identity(start.stage1) if start.stage1 else None,
+            "demonstrations": episodes.identity,
+        }
+    )
+
+
+def policy_folder(policy: str) -> Path | None:
+    """Folder of a policy, also where the folder of its run is given; None for a name of `POLICIES`.
+
+    Raises:
+        UserError: neither of the two.
+    """
+    for folder in (Path(policy), Path(policy) / "policy"):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    if policy in POLICIES:
+        return None
+    raise UserError(
+        f"'{policy}' is neither a folder with {CONFIG_FILE}, as `harp train stage2` writes it, nor one of "
+        f"{', '.join(POLICIES)}."
+    )

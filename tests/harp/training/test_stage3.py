@@ -1,0 +1,284 @@
+"""Stage 3 on tiny demonstrations: learns them, resumes exactly, merges, writes what can be served."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data_schemas.episodes import VIDEOS, read_episode
+from data_schemas.errors import UserError
+from harp.data.policy_chunks import Stage3Loader
+from harp.data.policy_episodes import EpisodeSet, action_chunk
+from harp.policy.checkpoints import load_policy, write_policy
+from harp.policy.config import ActionConfig, ImageConfig
+from harp.policy.predict import Predictor, Request
+from harp.policy.tokenizer import load_tokenizer
+from harp.training import stage3_config
+from harp.training.metrics import read_metrics
+from harp.training.policy_run import Start
+from harp.training.progress import Observers
+from harp.training.stage1 import train_stage1
+from harp.training.stage1_models import load_stage1
+from harp.training.stage3 import train_stage3
+from harp.training.stage3_codes import episode_codes
+from harp.training.stage3_config import Stage3Config
+from tests.harp.policy.tiny_policy import tiny_config as tiny_policy_config
+from tests.harp.policy.tiny_policy import tiny_vla
+from tests.harp.tiny_version import write_version
+from tests.harp.training.tiny_demonstrations import STEPS, TASKS, write_demonstrations
+from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
+
+CHUNK = 3
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_demonstrations(tmp_path_factory.mktemp("demonstrations") / "raw")
+
+
+@pytest.fixture(scope="module")
+def stage2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy of random weights, as stage 2 writes it."""
+    folder = tmp_path_factory.mktemp("stage2")
+    vla = tiny_vla()
+    write_policy(vla, load_tokenizer(vla.policy_config), folder / "policy")
+    return folder
+
+
+def recipe(**changes: object) -> Stage3Config:
+    values: dict = {
+        "head": {"chunk": CHUNK, "latent_head_width": 64},
+        "lora": None,
+        "data": {"batch_size": 6},
+        "training": {
+            "steps": 4,
+            "learning_rate": 3e-3,
+            "warmup_steps": 2,
+            "checkpoint_every": 2,
+            "precision": "fp32",
+        },
+    }
+    for name, value in changes.items():
+        *section, key = name.split("__")
+        (values[section[0]] if section else values)[key] = value
+    return Stage3Config.model_validate(values)
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(step: int) -> Observers:
+    def observe(done: int, total: int, metrics: dict[str, float]) -> None:
+        if done == step:
+            raise Killed
+
+    return Observers(features=lambda done, total: None, step=observe)
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run)]
+
+
+def episode_set(root: Path, folder: Path, per_task: int | None = None, cameras: int = 2) -> EpisodeSet:
+    episodes = EpisodeSet.open(root, folder, per_task)
+    episodes.decode(cameras)
+    return episodes
+
+
+def requests(episodes: EpisodeSet) -> tuple[list[Request], list[np.ndarray]]:
+    """Every step of every episode as a robot would send it, and the actions that followed."""
+    asked, followed = [], []
+    for episode in episodes.episodes:
+        pictures = [episodes.frames(episode, camera) for camera in VIDEOS]
+        for t in range(episode.info.steps):
+            views = [np.array(video[t]) for video in pictures]
+            asked.append(Request(views, episode.info.instruction, episode.proprioception[t]))
+            followed.append(episode.actions[t : t + CHUNK])
+    return asked, followed
+
+
+def test_a_killed_run_with_lora_gives_the_losses_of_one_never_killed(demonstrations, stage2, tmp_path):
+    config = recipe(lora={"rank": 4, "alpha": 8}, data__cameras=1)
+    whole = train_stage3(config, str(stage2), demonstrations, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train_stage3(config, str(stage2), demonstrations, tmp_path / "killed", observers=kill_at(3))
+    result = train_stage3(config, str(stage2), demonstrations, tmp_path / "killed")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert (result.final, result.tests) == (whole.final, whole.tests)
+    assert whole.tests["merge_change"] < 1e-4
+    states = [load_file(run.policy / "model.safetensors") for run in (whole, result)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not any("lora" in name for name in states[0])
+    before = load_file(stage2 / "policy" / "model.safetensors")
+    assert states[0].keys() == before.keys()
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], states[0][name])}
+    assert moved == {"projector", "language_model", "vision_backbone"}
+    assert not any("_adapter." in n for n in before if not torch.equal(before[n], states[0][n]))
+    again = train_stage3(config, str(stage2), demonstrations, tmp_path / "whole", observers=kill_at(1))
+    assert again.already_finished
+    with pytest.raises(UserError, match=r"seed=0, now seed=1"):
+        train_stage3(config.model_copy(update={"seed": 1}), str(stage2), demonstrations, tmp_path / "whole")
+
+
+def test_actions_are_learned_by_heart_and_served_in_the_robots_units(demonstrations, stage2, tmp_path):
+    config = recipe(training__steps=120, training__checkpoint_every=120, data__batch_size=24)
+    result = train_stage3(config, str(stage2 / "policy"), demonstrations, tmp_path / "run")
+    rows = losses(tmp_path / "run")
+    assert rows[-1]["action_l1"] < 0.15 * rows[0]["action_l1"]
+    assert result.tests["demonstrations_l1"] == pytest.approx(rows[-1]["action_l1"], rel=0.3)
+    assert result.tests["merge_change"] == 0
+    episodes = episode_set(demonstrations, tmp_path / "episode_frames")
+    asked, followed = requests(episodes)
+    chunks = Predictor.load(result.policy).act_batch(asked)
+    assert chunks.shape == (len(asked), CHUNK, 3)
+    errors = [np.abs(chunk[: len(true)] - true) for chunk, true in zip(chunks, followed, strict=True)]
+    spread = np.concatenate([e.actions for e in episodes.episodes]).std(0)
+    assert (np.concatenate(errors).mean(0) < 0.25 * spread).all()
+
+
+def test_accumulation_is_exact(demonstrations, stage2, tmp_path):
+    rows = []
+    for parts in (1, 3):
+        train_stage3(
+            recipe(training__steps=2, training__accumulate=parts),
+            str(stage2),
+            demonstrations,
+            tmp_path / str(parts),
+        )
+        rows.append(losses(tmp_path / str(parts)))
+    for mine, other in zip(*rows, strict=True):
+        for name, value in mine.items():
+            assert value == pytest.approx(other[name], rel=1e-4, abs=1e-6), (name, mine["step"])
+
+
+def test_vision_stays_and_a_named_policy_starts_untrained(demonstrations, stage2, tmp_path, monkeypatch):
+    from_stage2 = train_stage3(
+        recipe(training__steps=1), str(stage2), demonstrations, tmp_path / "pretrained"
+    )
+    before = load_file(stage2 / "policy" / "model.safetensors")
+    after = load_file(from_stage2.policy / "model.safetensors")
+    for name, tensor in before.items():
+        if name.startswith("vision_backbone"):
+            assert torch.equal(after[name], tensor), name
+    monkeypatch.setitem(stage3_config.POLICIES, "tiny", tiny_policy_config())
+    config = recipe(training__steps=1, head__proprioception=False)
+    scratch = train_stage3(config, "tiny", demonstrations, tmp_path / "scratch")
+    other = load_policy(scratch.policy)
+    assert other.policy is not None
+    assert other.policy.proprio_projector is None
+    fc1 = load_file(scratch.policy / "model.safetensors")["projector.fc1.weight"]
+    assert not torch.allclose(fc1, after["projector.fc1.weight"], atol=1e-2)
+
+
+def test_the_latent_head_learns_codes_of_the_demonstrations(demonstrations, tmp_path, monkeypatch):
+    root = write_version(tmp_path / "lake", pairs=4, held_out=0, frames=6, shards=1)
+    stage1 = tiny_config(write_text_encoder(tmp_path / "bert"), training__steps=2, data__singles_per_batch=0)
+    train_stage1(stage1, root, tmp_path / "stage1")
+    monkeypatch.setitem(
+        stage3_config.POLICIES,
+        "tiny",
+        tiny_policy_config(num_codes=8, vision=stage1.vision),
+    )
+    config = recipe(head__kind="latent", data__cameras=1, training__steps=3)
+    with pytest.raises(UserError, match="give the stage-1 run"):
+        train_stage3(config, "tiny", demonstrations, tmp_path / "run")
+    start = Start(stage1=tmp_path / "stage1")
+    result = train_stage3(config, "tiny", demonstrations, tmp_path / "run", start=start)
+    assert all(row["loss"] > row["action_l1"] for row in losses(tmp_path / "run"))
+    episodes = episode_set(demonstrations, tmp_path / "episode_frames", cameras=1)
+    codes = episode_codes(episodes, tmp_path / "stage1", torch.device("cpu"))
+    models = load_stage1(tmp_path / "stage1", torch.device("cpu"))
+    frames = episodes.frames(episodes.episodes[0], "third_view")
+    for t, later in ((0, 4), (STEPS - 1, STEPS - 1)):  # 0.4 s at 10 per second
+        images = models.encoder.preprocess(torch.from_numpy(frames[[t, later]]))
+        with torch.no_grad():
+            z = models.encoder.adapted(images)[None]
+            expected = models.latent_action.encode(z, models.text.encode(["press the dot"])).codes
+        assert codes[0][t].tolist() == expected[0].tolist()
+    chunk = Predictor.load(result.policy).act([np.array(frames[0])], "press the dot", [0.0, 5.0])
+    assert chunk.shape == (CHUNK, 3)
+
+
+def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
+    episodes = episode_set(demonstrations, tmp_path)
+    normalization = episodes.normalization()
+    assert normalization.action.mask.tolist() == [True, True, False]  # the gripper is 1 or -1 as it is
+    settings = {"chunk": CHUNK, "dim": 3, "proprioception_dim": 2}
+    policy = ActionConfig.model_validate(settings)
+    config = tiny_policy_config(cameras=2, action=policy)
+    loader = Stage3Loader(episodes, normalization, config, 9, batch_size=8, seed=0)
+    assert len(loader.steps) == len(TASKS) * 2 * STEPS
+    batch = loader.collate(loader.steps[:])
+    row = 0
+    for episode in episodes.episodes:
+        for t in range(STEPS):
+            for k in range(CHUNK):
+                assert batch.is_action[row, k] == (t + k < STEPS)
+                if t + k < STEPS:
+                    expected = normalization.action.normalize(episode.actions[t + k])
+                    np.testing.assert_allclose(batch.actions[row, k], expected)
+            np.testing.assert_array_equal(batch.third_view[row], episodes.frames(episode, "third_view")[t])
+            row += 1
+    assert batch.wrist is not None
+    assert not torch.equal(batch.wrist, batch.third_view)
+    assert batch.proprioception is not None
+    assert batch.proprioception.abs().max() <= 1
+    parts = [
+        Stage3Loader(episodes, normalization, config, 9, batch_size=8, seed=0, rank=r, world_size=2).load(5)
+        for r in (0, 1)
+    ]
+    whole = loader.load(5)
+    assert torch.equal(whole.actions[::2], parts[0].actions)
+    assert torch.equal(whole.third_view[1::2], parts[1].third_view)
+
+
+def test_random_crops_follow_from_the_step(demonstrations, tmp_path):
+    episodes = episode_set(demonstrations, tmp_path)
+    settings = {"chunk": CHUNK, "dim": 3}
+    policy = ActionConfig.model_validate(settings)
+    config = tiny_policy_config(cameras=2, action=policy, image=ImageConfig(crop_area=0.8))
+    normalization = episodes.normalization()
+
+    def batch(step: int):
+        return Stage3Loader(episodes, normalization, config, 9, batch_size=24, seed=0).load(step)
+
+    assert batch(0).third_view.shape == (24, 29, 29, 3)  # 32 √0.8
+    assert torch.equal(batch(3).third_view, batch(3).third_view)
+    corners = {tuple(row.tolist()) for row in batch(3).third_view[:, 0, :, 2]}
+    assert len(corners) > len(TASKS) * 2  # more edges of the bar than steps could show uncropped
+
+
+def test_chunk_ends_with_the_episode():
+    actions = np.arange(8.0).reshape(4, 2)
+    chunk, exists = action_chunk(actions, 2, 5)
+    assert chunk.tolist() == [[4, 5], [6, 7], [6, 7], [6, 7], [6, 7]]
+    assert exists.tolist() == [True, True, False, False, False]
+
+
+def test_mistakes_are_named(demonstrations, stage2, tmp_path):
+    def train(root: Path, policy: str, **changes: object) -> None:
+        train_stage3(recipe(**changes), policy, root, tmp_path / "run")
+
+    with pytest.raises(UserError, match=r"neither a folder with policy\.json.*nor one of tiny"):
+        train(demonstrations, "nothing")
+    start = Start(base=stage2 / "policy")
+    with pytest.raises(UserError, match="has its weights, encoder included"):
+        train_stage3(recipe(), str(stage2), demonstrations, tmp_path / "run", start=start)
+    with pytest.raises(UserError, match=r"3 episodes a task are asked for"):
+        train(demonstrations, str(stage2), data__episodes_per_task=3)
+    with pytest.raises(UserError, match="holds no demonstrations"):
+        train(stage2, str(stage2))
+    broken = tmp_path / "broken"
+    shutil.copytree(demonstrations, broken)
+    folder = broken / "episodes" / "push_00000"
+    shutil.copy(demonstrations / "episodes" / "push_00000" / "steps.npz", folder / "wrist.mp4")
+    with pytest.raises(UserError, match=r"push_00000/wrist\.mp4 cannot be decoded"):
+        train(broken, str(stage2))
+    (folder / "steps.npz").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="A demonstration is broken, unreadable_episode: push_00000"):
+        train(broken, str(stage2))
+    assert read_episode(demonstrations / "episodes" / "push_00000").info.steps == STEPS
