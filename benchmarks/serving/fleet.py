@@ -34,12 +34,19 @@ class Server:
         """Start and wait until robots can connect."""
         command = [sys.executable, "-m", "harp", "serve", str(policy), "--port", "0", *arguments]
         environment = {**os.environ, "COLUMNS": "200"}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
         assert process.stdout is not None
+        log = ""
         for line in process.stdout:
+            log += line
             if found := re.search(r"ws://[\d.]+:(\d+)", line):
+                threading.Thread(
+                    target=process.stdout.read, daemon=True
+                ).start()  # its log would fill the pipe
                 return Server(process, int(found[1]))
-        raise SystemExit(f"harp serve ended with {process.wait()}.")
+        raise SystemExit(f"harp serve ended with {process.wait()}:\n{log}")
 
     def client(self) -> WebsocketClientPolicy:
         return WebsocketClientPolicy("127.0.0.1", self.port)

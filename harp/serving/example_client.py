@@ -2,7 +2,7 @@
 
     pip install openpi-client
     harp serve runs/stage3/policy &
-    python -m harp.serving.example_client --task press_button
+    python -m harp.serving.example_client --task press
 
 `ActionChunkBroker` asks once a chunk and plays its actions one by one; a shorter `--replan` looks again sooner.
 """
