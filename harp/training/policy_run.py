@@ -111,6 +111,10 @@ def build_vla(config: PolicyConfig, start: Start) -> tuple[PrismaticVLA, PolicyT
         UserError: weights that cannot be had or do not fit.
     """
     base = start.base
+    if base is None and config.language_model.weights is None:
+        logger.warning(
+            "The language model begins with random weights: the recipe names none and no base is given"
+        )
     if base is None:
         language_model = load_language_model(config.language_model, language_model_folder(config))
     else:
