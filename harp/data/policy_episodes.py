@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import overload
 
 import av
 import numpy as np
@@ -28,6 +27,7 @@ from data_schemas.episodes import (
 )
 from data_schemas.errors import BadInput, UserError
 from data_schemas.identity import content_id, file_sha256
+from harp.data.flattened import Flattened
 from harp.policy.normalization import Normalization, Statistics
 
 OPEN_FILES = 256
@@ -137,28 +137,13 @@ class EpisodeStep:
     t: int
 
 
-class EpisodeSteps(Sequence[EpisodeStep]):
-    """All steps of all episodes, made when asked for."""
+class EpisodeSteps(Flattened[EpisodeStep]):
+    """All steps of all episodes."""
 
     def __init__(self, episodes: Sequence[Episode]) -> None:
-        self._episodes = episodes
-        self._ends = np.cumsum([episode.info.steps for episode in episodes])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    @overload
-    def __getitem__(self, index: int) -> EpisodeStep: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[EpisodeStep]: ...
-    def __getitem__(self, index: int | slice) -> EpisodeStep | list[EpisodeStep]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        number = int(np.searchsorted(self._ends, index, side="right"))
-        episode = self._episodes[number]
-        return EpisodeStep(episode, number, int(index - self._ends[number]) + episode.info.steps)
+        super().__init__(
+            [episode.info.steps for episode in episodes], lambda i, t: EpisodeStep(episodes[i], i, t)
+        )
 
 
 def action_chunk(actions: np.ndarray, t: int, chunk: int) -> tuple[np.ndarray, np.ndarray]:

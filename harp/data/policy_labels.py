@@ -4,12 +4,10 @@ A transition is one observation with the codes of what happens next. Sources are
 source every transition is as likely as any other, so human and robot sides have the share that they have in the data.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 import pyarrow.dataset as pads
@@ -18,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_schemas.errors import UserError
 from data_schemas.latent_actions import LabelSet, LatentActions, read_label_set
+from harp.data.flattened import Flattened
 from harp.data.mixture import Mixture, Pool
 from harp.data.version import PublishedVersion, Split, Subject
 
@@ -83,27 +82,14 @@ class Transition:
         return self.clip.codes[self.index]
 
 
-class Transitions(Sequence[Transition]):
-    """All transitions of some clips, made when asked for."""
+class Transitions(Flattened[Transition]):
+    """All transitions of some clips."""
 
     def __init__(self, clips: Sequence[LabelledClip]) -> None:
-        self.clips = [clip for clip in clips if len(clip.first_frames)]
-        self._ends = list(accumulate(len(clip.first_frames) for clip in self.clips))
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> Transition: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Transition]: ...
-    def __getitem__(self, index: int | slice) -> Transition | list[Transition]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        clip = bisect_right(self._ends, index)
-        return Transition(self.clips[clip], index - (self._ends[clip - 1] if clip else 0))
+        self.clips = tuple(clips)
+        super().__init__(
+            [len(clip.first_frames) for clip in clips], lambda number, i: Transition(self.clips[number], i)
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel
-from torch import nn
 
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
@@ -174,31 +173,3 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, dict) and isinstance(below.get(key), dict)
         merged[key] = _merged(below[key], value) if nested else value
     return merged
-
-
-def trained_parameters(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training changes, by name; tied tensors once."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-
-
-@torch.no_grad()
-def load_trained_parameters(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Inverse of `trained_parameters`."""
-    own = trained_parameters(model)
-    if own.keys() != state.keys():
-        raise ValueError(f"the checkpoint trains other parameters, e.g. {min(own.keys() ^ state.keys())}")
-    for name, tensor in own.items():
-        tensor.copy_(state[name])
-
-
-def parameter_groups(model: nn.Module, settings: OptimizationConfig) -> list[dict[str, Any]]:
-    """One AdamW group for the vision encoder, where it is trained, and one for everything else."""
-    groups: dict[str, list[nn.Parameter]] = {"policy": [], "vision": []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups["vision" if ".vision." in f".{name}" else "policy"].append(parameter)
-    return [
-        {"name": name, "params": params, "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        for name, params in groups.items()
-        if params
-    ]

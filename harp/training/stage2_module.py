@@ -4,26 +4,22 @@ Human observations take the frozen path of the encoder and robot observations th
 micro-batches every mean is over the whole batch.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
-from torch import nn
 
 from harp.data.policy_loader import Stage2Batch
 from harp.policy.latent_tokens import generate_codes, latent_loss
 from harp.policy.prismatic import PrismaticVLA
-from harp.policy.tokenizer import PolicyTokenizer
-from harp.training.policy_run import load_trained_parameters, parameter_groups, trained_parameters
+from harp.policy.tokenizer import PolicyTokenizer, Tokens
+from harp.training.policy_stage import PolicyStage
 from harp.training.stage import Counts, StepOutput
 from harp.training.stage2_config import Stage2Config
 
 
-class Stage2(nn.Module):
+class Stage2(PolicyStage):
     """The vision-language-action model with its loss."""
 
     def __init__(self, config: Stage2Config, vla: PrismaticVLA, tokenizer: PolicyTokenizer) -> None:
-        super().__init__()
+        super().__init__(config.training)
         self.config = config
         self.vla = vla
         self.tokenizer = tokenizer
@@ -62,21 +58,6 @@ class Stage2(nn.Module):
         images = self.vla.vision.preprocess(batch.frames).to(self.vla.projector.fc1.weight.dtype)
         return self.vla.visual_tokens(images[:, None], batch.is_robot)
 
-    def prompts(self, batch: Stage2Batch) -> Any:
+    def prompts(self, batch: Stage2Batch) -> Tokens:
         """Prompts of the instructions."""
         return self.tokenizer.prompts(batch.instructions).to(batch.codes.device)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self, self.config.training)
-
-    def after_step(
-        self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
-    ) -> dict[str, float]:
-        """Nothing happens between two steps."""
-        return {}
-
-    def trained_state(self) -> dict[str, torch.Tensor]:
-        return trained_parameters(self)
-
-    def load_trained_state(self, state: dict[str, torch.Tensor]) -> None:
-        load_trained_parameters(self, state)

@@ -4,28 +4,24 @@ With the latent head the cross-entropy of the codes is added, as UniVLA does. Wi
 mean is over the whole batch; actions behind an episode's end count nowhere.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from peft import LoraModel
-from torch import nn
 
 from harp.data.policy_chunks import Stage3Batch
 from harp.policy.action_policy import LatentPolicy, Observations, build_action_policy
 from harp.policy.lora import add_lora
 from harp.policy.prismatic import PrismaticVLA
 from harp.policy.tokenizer import PolicyTokenizer
-from harp.training.policy_run import load_trained_parameters, parameter_groups, trained_parameters
+from harp.training.policy_stage import PolicyStage
 from harp.training.stage import Counts, StepOutput
 from harp.training.stage3_config import Stage3Config
 
 
-class Stage3(nn.Module):
+class Stage3(PolicyStage):
     """The policy with its loss; what trains of the model is low-rank updates, or all of it."""
 
     def __init__(self, config: Stage3Config, vla: PrismaticVLA, tokenizer: PolicyTokenizer) -> None:
-        super().__init__()
+        super().__init__(config.training)
         self.config = config
         self.tokenizer = tokenizer
         self.policy = build_action_policy(vla)
@@ -80,18 +76,3 @@ class Stage3(nn.Module):
             prompts=self.tokenizer.prompts(batch.instructions).to(batch.actions.device),
             proprioception=batch.proprioception,
         )
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self, self.config.training)
-
-    def after_step(
-        self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
-    ) -> dict[str, float]:
-        """Nothing happens between two steps."""
-        return {}
-
-    def trained_state(self) -> dict[str, torch.Tensor]:
-        return trained_parameters(self)
-
-    def load_trained_state(self, state: dict[str, torch.Tensor]) -> None:
-        load_trained_parameters(self, state)

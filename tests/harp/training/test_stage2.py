@@ -17,15 +17,14 @@ from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
 from harp.policy.checkpoints import load_policy
 from harp.policy.predict import predict_codes
-from harp.training.metrics import read_metrics
 from harp.training.policy_run import PolicyResult, Start
-from harp.training.progress import Observers
 from harp.training.stage1 import ADAPTERS, train_stage1
 from harp.training.stage2 import train_stage2
 from harp.training.stage2_config import Stage2Config
 from pipelines.engine.lake import Lake
 from tests.harp.policy.tiny_policy import LANGUAGE, VISION
 from tests.harp.tiny_version import write_version
+from tests.harp.training.killed_runs import Killed, kill_at, losses
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
 from tests.harp.training.worker_processes import run_on_processes
 
@@ -111,22 +110,6 @@ def recipe(**changes: object) -> Stage2Config:
         *section, key = name.split("__")
         (values[section[0]] if section else values)[key] = value
     return Stage2Config.model_validate(values)
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(step: int) -> Observers:
-    def observe(done: int, total: int, metrics: dict[str, float]) -> None:
-        if done == step:
-            raise Killed
-
-    return Observers(features=lambda done, total: None, step=observe)
-
-
-def losses(run: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run)]
 
 
 def train(world: World, out: Path, config: Stage2Config, **changes: object):

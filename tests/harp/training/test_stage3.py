@@ -17,9 +17,7 @@ from harp.policy.config import ActionConfig, ImageConfig
 from harp.policy.predict import Predictor, Request
 from harp.policy.tokenizer import load_tokenizer
 from harp.training import stage3_config
-from harp.training.metrics import read_metrics
 from harp.training.policy_run import Start
-from harp.training.progress import Observers
 from harp.training.stage1 import train_stage1
 from harp.training.stage1_models import load_stage1
 from harp.training.stage3 import train_stage3
@@ -28,6 +26,7 @@ from harp.training.stage3_config import Stage3Config
 from tests.harp.policy.tiny_policy import tiny_config as tiny_policy_config
 from tests.harp.policy.tiny_policy import tiny_vla
 from tests.harp.tiny_version import write_version
+from tests.harp.training.killed_runs import Killed, kill_at, losses
 from tests.harp.training.tiny_demonstrations import STEPS, TASKS, write_demonstrations
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
 
@@ -65,22 +64,6 @@ def recipe(**changes: object) -> Stage3Config:
         *section, key = name.split("__")
         (values[section[0]] if section else values)[key] = value
     return Stage3Config.model_validate(values)
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(step: int) -> Observers:
-    def observe(done: int, total: int, metrics: dict[str, float]) -> None:
-        if done == step:
-            raise Killed
-
-    return Observers(features=lambda done, total: None, step=observe)
-
-
-def losses(run: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run)]
 
 
 def episode_set(root: Path, folder: Path, per_task: int | None = None, cameras: int = 2) -> EpisodeSet:
