@@ -30,6 +30,8 @@ from data_schemas.identity import content_id, file_sha256
 from harp.data.flattened import Flattened
 from harp.policy.normalization import Normalization, Statistics
 
+ROUNDING = 1e-6
+"""Range of a dimension, in the robot's units, below which it counts as constant."""
 OPEN_FILES = 256
 """Decoded videos that stay mapped."""
 
@@ -100,7 +102,7 @@ class EpisodeSet:
         values = [np.unique(column) for column in actions.T]
         is_continuous = [len(v) > 2 or bool(np.abs(v).max() > 1) for v in values]
         states = np.concatenate([episode.proprioception for episode in self.episodes])
-        return Normalization(Statistics.of(actions, is_continuous), Statistics.of(states))
+        return Normalization(_statistics(actions, is_continuous), _statistics(states))
 
     def decode(self, cameras: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Decode what is not yet there of the first so many cameras.
@@ -179,6 +181,13 @@ def decode_video(path: Path, num_frames: int) -> np.ndarray:
             "it again."
         )
     return np.stack(frames)
+
+
+def _statistics(values_ND: np.ndarray, mask: Sequence[bool] | None = None) -> Statistics:
+    """Quantiles, equal where a dimension moves by rounding only: normalized, that would be noise of full size."""
+    found = Statistics.of(values_ND, mask)
+    moves = found.q99 - found.q01 > ROUNDING
+    return Statistics.checked(found.q01, np.where(moves, found.q99, found.q01), found.mask)
 
 
 def _read(folder: Path) -> Episode:

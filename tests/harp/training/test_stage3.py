@@ -1,6 +1,7 @@
 """Stage 3 on tiny demonstrations: learns them, resumes exactly, merges, writes what can be served."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,22 @@ def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
     whole = loader.load(5)
     assert torch.equal(whole.actions[::2], parts[0].actions)
     assert torch.equal(whole.third_view[1::2], parts[1].third_view)
+
+
+def test_a_dimension_that_moves_by_rounding_only_is_constant(demonstrations, tmp_path):
+    episodes = EpisodeSet.open(demonstrations, tmp_path)
+    rng = np.random.default_rng(0)
+    still = []
+    for episode in episodes.episodes:
+        actions = episode.actions + np.array([0, 0, 5])
+        actions[:, 1] = 1e-12 * rng.normal(size=STEPS)
+        still.append(replace(episode, actions=actions))
+    action = replace(episodes, episodes=tuple(still)).normalization().action
+    assert action.mask.tolist() == [True, True, True]  # 4 and 6 are no command within ±1
+    normalized = action.normalize(still[0].actions)
+    assert not normalized[:, 1].any()
+    np.testing.assert_allclose(normalized[:, 2], [1, 1, 1, -1, -1, -1])
+    np.testing.assert_allclose(action.denormalize(normalized)[:, 1], 0, atol=1e-7)
 
 
 def test_random_crops_follow_from_the_step(demonstrations, tmp_path):
