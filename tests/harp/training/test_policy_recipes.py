@@ -1,0 +1,42 @@
+"""Shipped recipes of stages 2 and 3, and what can be changed in them."""
+
+import pytest
+
+from data_schemas.errors import UserError
+from harp.configuration import recipe_names
+from harp.policy.config import POLICIES
+from harp.recipes import RECIPES, load_stage2_recipe, load_stage3_recipe
+
+
+def test_every_named_policy_has_recipes_of_both_stages():
+    for stage in ("stage2", "stage3"):
+        assert set(recipe_names(RECIPES / stage)) == set(POLICIES)
+    for name, policy in POLICIES.items():
+        assert load_stage2_recipe(name).policy == policy
+        assert load_stage3_recipe(name).head.chunk == 10
+
+
+def test_published_settings_of_the_paper_sizes():
+    stage2, stage3 = load_stage2_recipe("llama-2-7b"), load_stage3_recipe("llama-2-7b")
+    assert (stage2.vision, stage2.adapters) == ("frozen", "stage1")
+    assert stage3.lora is not None
+    assert (stage3.lora.rank, stage3.lora.alpha, stage3.lora.vision) == (32, 16, True)
+
+
+def test_changes_of_a_preset_keep_the_rest():
+    config = load_stage2_recipe("tiny", ["policy.language_model.depth=2", "policy.dtype=bfloat16"])
+    assert config.policy.language_model == POLICIES["tiny"].language_model.model_copy(update={"depth": 2})
+    assert config.policy.vision == POLICIES["tiny"].vision
+    assert config.policy.dtype == "bfloat16"
+    sources = "data.sources=[{labels: a, sides: [robot], weight: 3}, {labels: b}]"
+    assert [s.weight for s in load_stage2_recipe("tiny", [sources]).data.sources] == [3, 1]
+    assert load_stage3_recipe("smollm2-135m", ["lora=null"]).lora is None
+
+
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match=r"unknown preset 'huge'; the presets are tiny"):
+        load_stage2_recipe("tiny", ["policy.preset=huge"])
+    with pytest.raises(UserError, match=r"no key 'training\.lr': .*learning_rate"):
+        load_stage3_recipe("tiny", ["training.lr=1"])
+    with pytest.raises(UserError, match=r"There is no recipe 'small'"):
+        load_stage3_recipe("small")
