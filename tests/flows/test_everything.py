@@ -20,8 +20,6 @@ from pipelines.shards.publish import list_versions
 PAIRS = 6
 QUICK = ["training.steps=6", "data.pairs_per_batch=2", "evaluation_frames=2"]
 
-pytestmark = pytest.mark.xdist_group("everything")
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:

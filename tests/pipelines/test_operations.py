@@ -15,8 +15,6 @@ from pipelines.runs import latest_run
 from pipelines.shards.publish import list_versions
 from simulation.tabletop import TabletopConfig, generate
 
-pytestmark = pytest.mark.xdist_group("operations")
-
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:

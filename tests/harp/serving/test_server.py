@@ -27,7 +27,6 @@ from harp.serving.example_client import play
 from harp.serving.messages import encode
 from tests.harp.serving.running import Running, observation, write_tiny_policy
 
-pytestmark = pytest.mark.xdist_group("serving")
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "serving.md"
 TOKEN = "s3cret"
 WAIT = 1.5
