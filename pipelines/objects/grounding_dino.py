@@ -75,8 +75,7 @@ class GroundingDino(PhraseDetector):
         size = {"shortest_edge": side, "longest_edge": round(side * 1333 / 800)}
         self._processor = GroundingDinoProcessor(GroundingDinoImageProcessorPil(size=size), tokenizer)
         self._device = best_device()
-        self._network = network.eval()
-        self._network.to(str(self._device))
+        self._network = torch.nn.Module.to(network.eval(), self._device)
 
     def detect(self, frames: Sequence[np.ndarray], phrases: Sequence[str]) -> list[list[Detection]]:
         by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
