@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of runs and results")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(TABLE))
     parser.add_argument("--ablations", action="store_true", help=f"also {', '.join(ABLATIONS)}")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="what to evaluate on")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1, help="runs at the same time, one thread each")
     parser.add_argument("--recipe", default="laptop")
@@ -76,7 +77,7 @@ def main() -> None:
             arguments.data,
             arguments.out / "runs" / row / f"seed{seed}",
             arguments.out / "frozen_features",
-            SETS,
+            tuple(arguments.sets),
         )
         for seed in range(arguments.seeds)
         for row in rows
@@ -86,9 +87,9 @@ def main() -> None:
         name: summarize_set(
             {row: [finished[f"{row} seed {seed}"][name] for seed in range(arguments.seeds)] for row in rows}
         )
-        for name in SETS
+        for name in arguments.sets
     }
-    pairs = {name: finished[next(iter(jobs))][name].num_pairs for name in SETS}
+    pairs = {name: finished[next(iter(jobs))][name].num_pairs for name in arguments.sets}
     write(arguments.out, summaries, pairs, arguments.seeds)
     Console().print((arguments.out / "results.md").read_text(), markup=False, highlight=False, soft_wrap=True)
 
