@@ -15,10 +15,10 @@ demo: $(VENV)/.installed  ## simulate, curate, train, evaluate and report: the w
 test: $(VENV)/.installed  ## all tests but the slow ones
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(VENV)/.installed  ## the slow tests (about 15 minutes more)
+test-slow: $(VENV)/.installed  ## the slow tests
 	$(BIN)/python -m pytest -q -m slow
 
-test-faults: $(VENV)/.installed  ## kill workers, drivers, flows and servers at random moments, 52 times (about an hour)
+test-faults: $(VENV)/.installed  ## kill workers, drivers, flows and servers at random moments, 52 times
 	HARP_FAULT_RUNS=$${HARP_FAULT_RUNS:-52} $(BIN)/python -m pytest -q tests/faults
 
 check: $(VENV)/.installed  ## formatter, linter, type checker, import rules
