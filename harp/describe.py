@@ -173,7 +173,7 @@ def describe_latent_action(
         model = LatentActionModel(vision_dim, text_dim, config).eval()
         z = torch.empty(1, 2, num_patches, vision_dim)
         language = Language(torch.empty(1, 2, text_dim), torch.ones(1, 2, dtype=torch.bool))
-        actions = model.encode(z, language)
+        actions = model.encode(z, language, torch.ones(1, dtype=torch.bool))
         prediction = model.decode(z[:, 0], actions.quantized, language)
     Q, W = config.num_queries, config.width
     encoder_tokens, decoder_tokens = Q + 2 + num_patches, Q + num_patches

@@ -64,10 +64,10 @@ class LatentActionReader:
         """(K, d)."""
         return self._model.vq.codebook.weight.detach().cpu().numpy()
 
-    def codes(self, z_B2PV: torch.Tensor, instruction: str) -> np.ndarray:
+    def codes(self, z_B2PV: torch.Tensor, is_robot_B: torch.Tensor, instruction: str) -> np.ndarray:
         """(B, Q) codes of the transitions of one pair."""
         language = self._text.encode([instruction] * len(z_B2PV))
-        return self._model.encode(z_B2PV.to(self._device), language).codes.cpu().numpy()
+        return self._model.encode(z_B2PV.to(self._device), language, is_robot_B).codes.cpu().numpy()
 
 
 @torch.no_grad()
@@ -89,8 +89,10 @@ def adapted_pairs(
             videos.append(video_feature(tokens, plan))
             if latent_actions is not None:
                 adapted = transition_tokens(tokens, plan).to(torch.bfloat16).float()  # as the frozen ones
-                z = torch.cat((*frozen.tokens(index), adapted))
-                codes.append(latent_actions.codes(z, pair.instruction).reshape(3, len(plan.transitions), -1))
+                z = torch.cat((*frozen.tokens(index), adapted))  # human, robot, robot again
+                is_robot = torch.arange(len(z)) >= len(adapted)
+                found = latent_actions.codes(z, is_robot, pair.instruction)
+                codes.append(found.reshape(3, len(plan.transitions), -1))
     robot = torch.stack(videos).numpy()
     if latent_actions is None:
         return AdaptedPairs(robot, None)

@@ -1,5 +1,7 @@
 """Sizes of HARP-LAM; the defaults are the paper's (table A2) and UniVLA's."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -22,9 +24,9 @@ class LatentActionConfig(BaseModel):
     """N_q latent-action tokens per transition."""
     latent_dim: int = 128
     """d_q."""
-    normalize_latents: bool = False
-    """Standardize each latent dimension of each query over the batch before quantization; why,
-    in `harp.latent_action.normalization`."""
+    normalize_latents: Literal["none", "batch", "embodiment"] = "none"
+    """Standardize each latent dimension of each query before quantization, over the batch or over the rows of each
+    embodiment in it; why, in `harp.latent_action.normalization`."""
     codebook_size: int = 16
     """K."""
     num_keypoints: int = 8

@@ -54,9 +54,10 @@ class Labeller:
             tokens_TPV = self._tokens(frames, needed, side)
             pairs = torch.from_numpy(places.reshape(-1, 2)).to(self._device)
             language = self._text.encode([instruction] * min(len(pairs), self._batch_size))
+            is_robot = torch.full((len(pairs),), side == "robot").split(self._batch_size)
             codes = [
-                self._latent_action.encode(tokens_TPV[batch], language[: len(batch)]).codes.cpu()
-                for batch in pairs.split(self._batch_size)
+                self._latent_action.encode(tokens_TPV[batch], language[: len(batch)], whose).codes.cpu()
+                for batch, whose in zip(pairs.split(self._batch_size), is_robot, strict=True)
             ]
         return torch.cat(codes).numpy()
 

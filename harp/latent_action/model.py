@@ -21,7 +21,7 @@ from torch import nn
 
 from harp.latent_action.config import LatentActionConfig
 from harp.latent_action.language import Language
-from harp.latent_action.normalization import LatentNorm
+from harp.latent_action.normalization import EmbodimentNorm, LatentNorm
 from harp.latent_action.quantizer import VectorQuantizer
 from harp.latent_action.transformer import SpatioTemporalTransformer, SpatioTransformer
 
@@ -57,7 +57,9 @@ class LatentActionModel(nn.Module):
         self.encoder = SpatioTemporalTransformer(vision_dim, config.encoder_blocks, config)
         self.to_codebook = nn.Linear(config.width, config.latent_dim)
         num_latents = config.num_queries * config.latent_dim
-        self.latent_norm = LatentNorm(num_latents) if config.normalize_latents else nn.Identity()
+        if config.normalize_latents != "none":
+            is_joint = config.normalize_latents == "batch"
+            self.latent_norm = LatentNorm(num_latents) if is_joint else EmbodimentNorm(num_latents)
         self.vq = VectorQuantizer(config.codebook_size, config.latent_dim, config.dead_after)
         self.patch_up = nn.Linear(vision_dim, config.width)
         self.action_up = nn.Linear(config.latent_dim, config.width)
@@ -68,20 +70,23 @@ class LatentActionModel(nn.Module):
         self.keypoint_head = _cue_head(config.width, config.num_keypoints)
         self.effector_head = _cue_head(config.width, 1)
 
-    def encode(self, z_B2PV: torch.Tensor, language: Language) -> LatentActions:
+    def encode(
+        self, z_B2PV: torch.Tensor, language: Language, is_robot_B: torch.Tensor | None = None
+    ) -> LatentActions:
         """Infer the latent actions of transitions (frame t, frame t+Δ).
 
         Args:
             z_B2PV: patch tokens of the two frames.
             language: token embeddings of the B instructions by the frozen text encoder.
+            is_robot_B: bool, whose transitions they are; needed where each embodiment's latents are standardized by
+                themselves, and read by nothing else.
         """
         B = z_B2PV.shape[0]
         queries = torch.cat((self.action_latent, self.keypoint_latent, self.effector_latent), dim=2)
         x = torch.cat((queries.expand(B, 2, -1, -1).to(z_B2PV.dtype), z_B2PV), dim=2)
         x = self.encoder(x, self.lang_proj(language.tokens), language.mask)
         Q = self.config.num_queries
-        latents = self.to_codebook(x[:, 1, :Q]).float()
-        latents = self.latent_norm(latents.flatten(1)).view_as(latents)
+        latents = self._standardized(self.to_codebook(x[:, 1, :Q]).float(), is_robot_B)
         quantized = self.vq(latents)
         return LatentActions(
             latents=latents,
@@ -91,6 +96,16 @@ class LatentActionModel(nn.Module):
             keypoints=self.keypoint_head(x[:, :, Q]).unflatten(-1, (-1, 2)),
             effector=self.effector_head(x[:, :, Q + 1]),
         )
+
+    def _standardized(self, latents_BQd: torch.Tensor, is_robot_B: torch.Tensor | None) -> torch.Tensor:
+        if self.config.normalize_latents == "none":
+            return latents_BQd
+        rows = latents_BQd.flatten(1)
+        if self.config.normalize_latents == "batch":
+            return self.latent_norm(rows).view_as(latents_BQd)
+        if is_robot_B is None:
+            raise ValueError("latents are standardized per embodiment: say which transitions are the robot's")
+        return self.latent_norm(rows, is_robot_B.to(rows.device)).view_as(latents_BQd)
 
     def decode(
         self, condition_BPV: torch.Tensor, quantized_BQd: torch.Tensor, language: Language

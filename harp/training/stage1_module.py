@@ -115,7 +115,8 @@ class Stage1(nn.Module):
         """(L_lam + λ_aux L_aux, their metrics, latents)."""
         losses = self.config.losses
         language = self.text.encode([*batch.robot_instructions, *batch.human_instructions])
-        actions = model.encode(z, language)
+        is_robot = torch.arange(len(z)) < len(batch.robot_ids)
+        actions = model.encode(z, language, is_robot)
         source, target = (rows.to(z.device) for rows in self._routes(batch))
         condition, future = z[target, 0], z[target, 1]
         predicted = model.decode(condition, actions.quantized[source], language[source])

@@ -5,7 +5,6 @@ index and not by a mask that multiplies: human rows are copied, so that they sta
 learned, and the adapter's arithmetic is spent on robot rows only.
 """
 
-import torch
 from torch import Tensor, nn
 
 AdaptedRows = Tensor | slice | None
@@ -36,13 +35,14 @@ class RobotAdapter(nn.Module):
     def forward(self, x_BND: Tensor, rows: AdaptedRows) -> Tensor:
         if rows is None:
             return x_BND
-        tokens = x_BND[rows, self.first_token :]
-        adapted = tokens + self.up(nn.functional.gelu(self.down(tokens)))
-        if isinstance(rows, slice):
-            return torch.cat([x_BND[:, : self.first_token], adapted], dim=1) if self.first_token else adapted
-        out_BND = x_BND.clone()
-        out_BND[rows, self.first_token :] = adapted
-        return out_BND
+        if not isinstance(rows, slice):
+            out_BND = x_BND.clone()
+            out_BND[rows] = self(x_BND[rows], slice(None))
+            return out_BND
+        # Computed for the class token too and then taken away there: cheaper than cutting and joining the tokens.
+        change_BND = self.up(nn.functional.gelu(self.down(x_BND)))
+        change_BND[:, : self.first_token].zero_()
+        return x_BND + change_BND
 
 
 def adapted_rows(adapted_B: Tensor) -> AdaptedRows:

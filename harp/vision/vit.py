@@ -60,7 +60,7 @@ class Attention(nn.Module):
         B, N, D = x_BND.shape
         qkv = self.qkv(x_BND)
         q, k, v = qkv.view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        return self.proj(attention(q, k, v).transpose(1, 2).reshape(B, N, D).to(qkv.dtype))
+        return self.proj(attention(q, k, v).transpose(1, 2).reshape(B, N, D))
 
 
 class FeedForward(nn.Module):

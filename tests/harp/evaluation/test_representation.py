@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     version = write_version(folder / "lake", pairs=8, held_out=12, frames=8)
     config = tiny_config(
-        write_text_encoder(folder / "bert"), training__steps=40, latent_action__normalize_latents=True
+        write_text_encoder(folder / "bert"), training__steps=40, latent_action__normalize_latents="embodiment"
     )
     train_stage1(config, version, folder / "stage1")
     return folder / "stage1"
@@ -81,8 +81,9 @@ def test_features_and_codes_are_those_of_the_models_called_directly(run, evaluat
                 model.encode(
                     torch.stack([torch.stack((z[t], z[t + 4])) for t in starts]).bfloat16().float(),
                     text.encode([pair.instruction] * 4),
+                    torch.full((4,), is_robot),
                 ).codes
-                for z in (z_human, z_robot)
+                for is_robot, z in ((False, z_human), (True, z_robot))
             ]
         agreements.append(100 * (codes[0] == codes[1]).double().mean().item())
     expected = retrieve(np.array(human), np.array(robot))

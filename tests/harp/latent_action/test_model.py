@@ -251,7 +251,7 @@ def test_paper_sizes():
 
 def test_normalized_latents_leave_no_offset_between_queries():
     torch.manual_seed(0)
-    model = LatentActionModel(V, E, CONFIG.model_copy(update={"normalize_latents": True}))
+    model = LatentActionModel(V, E, CONFIG.model_copy(update={"normalize_latents": "batch"}))
     z, language = (
         torch.randn(16, 2, P, V),
         Language(torch.randn(16, 3, E), torch.ones(16, 3, dtype=torch.bool)),

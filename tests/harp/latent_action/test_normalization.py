@@ -1,46 +1,67 @@
-"""Standardized latents: two workers with unequal parts give what one worker with the whole batch gives."""
+"""Standardization against torch's batch norm, and of each embodiment by itself."""
 
-from pathlib import Path
-
+import pytest
 import torch
-from torch import distributed as dist
-from torch import multiprocessing
 
-from harp.latent_action.normalization import LatentNorm
-
-BATCH = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)) * 3 + 1
-WEIGHTS = torch.randn(7, 5, generator=torch.Generator().manual_seed(1))
-PARTS = (slice(0, 3), slice(3, 7))
+from harp.latent_action.config import LatentActionConfig
+from harp.latent_action.language import Language
+from harp.latent_action.model import LatentActionModel
+from harp.latent_action.normalization import EmbodimentNorm, LatentNorm
 
 
-def run(rows: slice) -> tuple[torch.Tensor, ...]:
-    """Output, gradient and running statistics of one worker."""
-    norm = LatentNorm(5)
-    x = BATCH[rows].clone().requires_grad_()
-    y = norm(x)
-    (y * WEIGHTS[rows]).sum().backward()
-    assert x.grad is not None
-    return y.detach(), x.grad, norm.running_mean, norm.running_var
+def test_equals_batch_norm_in_training_and_evaluation():
+    torch.manual_seed(0)
+    ours, oracle = LatentNorm(6), torch.nn.BatchNorm1d(6, affine=False)
+    for _ in range(5):
+        x = (3 * torch.randn(10, 6) + 2).requires_grad_()
+        y = x.detach().clone().requires_grad_()
+        torch.testing.assert_close(ours(x), oracle(y), atol=1e-5, rtol=1e-5)
+        weights = torch.randn(10, 6)
+        (ours(x) * weights).sum().backward()
+        (oracle(y) * weights).sum().backward()
+        torch.testing.assert_close(x.grad, y.grad, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.running_var, oracle.running_var)
+    torch.testing.assert_close(ours.eval()(x), oracle.eval()(y), atol=1e-5, rtol=1e-5)
 
 
-def worker(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(PARTS))
-    torch.save(run(PARTS[rank]), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+@pytest.mark.parametrize("rows", [0, 1])
+def test_too_few_rows_are_standardized_by_what_was_seen_before(rows):
+    norm = LatentNorm(3)
+    norm(2 * torch.randn(100, 3) + 5)
+    before = norm.running_mean.clone()
+    x = torch.randn(rows, 3)
+    torch.testing.assert_close(norm(x), (x - norm.running_mean) * (norm.running_var + 1e-5).rsqrt())
+    assert torch.equal(norm.running_mean, before)
 
 
-def test_two_workers_equal_one(tmp_path: Path) -> None:
-    multiprocessing.start_processes(worker, (str(tmp_path),), nprocs=len(PARTS), start_method="fork")
-    results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(len(PARTS))]
-    output, gradient, mean, variance = run(slice(None))
-    torch.testing.assert_close(torch.cat([result[0] for result in results]), output)
-    torch.testing.assert_close(torch.cat([result[1] for result in results]), gradient, atol=1e-5, rtol=1e-4)
-    for result in results:
-        torch.testing.assert_close(result[2], mean)
-        torch.testing.assert_close(result[3], variance)
+def test_an_offset_between_embodiments_is_gone_and_rows_stay_in_place():
+    torch.manual_seed(0)
+    norm, motion = EmbodimentNorm(4), torch.randn(20, 4)
+    x = torch.cat((motion, 3 * motion + 7))
+    is_robot = torch.arange(40) >= 20
+    order = torch.randperm(40)
+    y = torch.empty_like(x)
+    y[order] = norm(x[order], is_robot[order])
+    torch.testing.assert_close(y[:20], y[20:], atol=1e-4, rtol=1e-4)
+    for _ in range(200):
+        norm(x, is_robot)
+    z = norm.eval()(x, is_robot)
+    torch.testing.assert_close(z[:20], z[20:], atol=1e-3, rtol=1e-3)
 
 
-def test_one_worker_is_batch_norm() -> None:
-    ours, reference = LatentNorm(5), torch.nn.BatchNorm1d(5, affine=False)
-    assert torch.equal(ours(BATCH), reference(BATCH))
-    assert ours.state_dict().keys() == reference.state_dict().keys()
+def test_the_model_asks_whose_transitions_they_are():
+    config = LatentActionConfig(
+        width=12, heads=2, encoder_blocks=1, decoder_blocks=1, latent_dim=4, normalize_latents="embodiment"
+    )
+    model = LatentActionModel(8, 6, config).eval()
+    z, language = (
+        torch.randn(2, 2, 4, 8),
+        Language(torch.randn(2, 3, 6), torch.ones(2, 3, dtype=torch.bool)),
+    )
+    model.latent_norm.robot.running_mean += 1
+    latents = model.encode(z, language, torch.tensor([False, True])).latents
+    as_humans = model.encode(z, language, torch.tensor([False, False])).latents
+    assert torch.equal(latents[0], as_humans[0])
+    torch.testing.assert_close(latents[1], as_humans[1] - (1 + 1e-5) ** -0.5, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="which transitions"):
+        model.encode(z, language)

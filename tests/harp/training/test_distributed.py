@@ -20,9 +20,8 @@ from tests.harp.training.worker_processes import run_on_processes
 STEPS = 5
 PER_WORKER = ("seconds",)
 OF_MICRO_BATCHES = ("other_distance",)
-WITHOUT_EFFECT = ("to_codebook.bias", "latent_norm.running_mean", "latent_norm.num_batches_tracked")
-"""Latents are normalized after the bias: its gradient is rounding, which AdamW turns into steps, and the mean follows.
-The counter is of no use with a fixed momentum."""
+WITHOUT_EFFECT = ("to_codebook.bias", "latent_norm.human.running_mean", "latent_norm.robot.running_mean")
+"""Latents are normalized after the bias: its gradient is rounding, which AdamW turns into steps, and the mean follows."""
 ROUNDING = 1e-4
 """Root mean square, of weights that AdamW moved by up to 5 steps of 3e-3."""
 
@@ -43,7 +42,7 @@ def config(text: Path, objective: str, **changes: object) -> Stage1Config:
         **changes,
     )
     sizes = base.latent_action and base.latent_action.model_copy(
-        update={"normalize_latents": objective != "l2"}
+        update={"normalize_latents": "none" if objective == "l2" else "embodiment"}
     )
     return base.model_copy(update={"latent_action": sizes})
 

@@ -33,8 +33,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[PublishedVersion, P
     root = write_version(
         folder / "lake", pairs=4, held_out=2, humans=2, robots=1, frames=FRAMES, segment_frames=4
     )
-    config = tiny_config(write_text_encoder(folder / "bert"), training__steps=12)
-    sizes = config.latent_action and config.latent_action.model_copy(update={"normalize_latents": True})
+    config = tiny_config(write_text_encoder(folder / "bert"), training__steps=40)
+    sizes = config.latent_action and config.latent_action.model_copy(
+        update={"normalize_latents": "embodiment"}
+    )
     config = config.model_copy(update={"latent_action": sizes})
     train_stage1(config, root, folder / "stage1")
     return PublishedVersion.open(root), folder / "stage1"
@@ -65,7 +67,8 @@ def test_codes_are_those_of_stage_1_one_transition_at_a_time(world, labelled):
                 images = models.encoder.preprocess(torch.from_numpy(frames))
                 is_robot = torch.full((2,), row.side == "robot")
                 z = models.encoder.patch_tokens(images, is_robot)[None]
-                expected = models.latent_action.encode(z, models.text.encode([subject.instruction])).codes
+                language = models.text.encode([subject.instruction])
+                expected = models.latent_action.encode(z, language, is_robot[:1]).codes
                 assert codes.tolist() == expected[0].tolist(), (row.subject_id, row.side, pair)
                 seen.append((row.side, *codes.tolist()))
     assert len(set(seen)) > 2  # not one code for everything
