@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from harp.closed_loop_command import evaluate_tabletop
 from harp.policy_commands import train_stage2, train_stage3
 
 app = typer.Typer()
@@ -22,6 +23,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 train_app.command("stage2")(train_stage2)
 train_app.command("stage3")(train_stage3)
+evaluate_app.command("tabletop")(evaluate_tabletop)
 
 VersionOption = Annotated[str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")]
 LakeOption = Annotated[
@@ -83,6 +85,23 @@ def train_stage1(
         console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")
     else:
         console.print(f"Trained {result.steps} steps. Next: harp evaluate representation --run {out}")
+
+
+@train_app.command("curves")
+def draw_curves(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs, finished or not.")],
+    out: Annotated[Path, typer.Option(help="PNG, SVG or PDF.")] = Path("curves.png"),
+) -> None:
+    """Draw the metrics of runs, a panel per metric and a line per run. A finished run holds its own curves.png.
+
+    Example:
+
+      harp train curves runs/srpd runs/l2 --out comparison.png
+    """
+    from harp.training.curves import draw_curves as draw
+
+    draw({str(run): run for run in runs}, out)
+    console.print(f"Written to [bold]{out}[/]")
 
 
 @evaluate_app.command("representation")

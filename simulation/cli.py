@@ -93,7 +93,11 @@ def tabletop(
 def demonstrations(
     *,
     out: Annotated[Path, typer.Option(help="Folder to write; an earlier run there is continued.")],
-    per_task: Annotated[int, typer.Option(help="Successful episodes of each of the four tasks.")] = 50,
+    per_task: Annotated[int, typer.Option(help="Successful episodes of each task.")] = 50,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="pick_place, push, press, flip; may be repeated. Default: all."),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(help="Everything follows from it; evaluation with the same seed shares the layouts."),
@@ -113,9 +117,12 @@ def demonstrations(
     """
     from rich.console import Console
 
+    from simulation.content import TASKS
     from simulation.robot_demonstrations import DemonstrationsConfig, generate_demonstrations
 
-    config = DemonstrationsConfig(out=out, per_task=per_task, seed=seed, robot=robot, size=size)
+    config = DemonstrationsConfig(
+        out=out, per_task=per_task, seed=seed, robot=robot, size=size, tasks=tuple(task or TASKS)
+    )
     console = Console(stderr=True)
     with _progress(console) as bar:
         item = bar.add_task("simulating", total=per_task * len(config.tasks))

@@ -13,18 +13,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from simulation.environment import TabletopEnvironment
-from simulation.films import Film, contact_sheet
-from simulation.robot_demonstrations import Recording, record_trial
+from harp.evaluation.closed_loop.films import contact_sheet, film, write_film
+from simulation.environment import RATE, TabletopEnvironment
+from simulation.robot_demonstrations import record_trial
 from simulation.trials import trials
-
-
-def film(recording: Recording) -> Film:
-    """The rollout as a film; its trial must be the environment's present one."""
-    result = Film()
-    for observation in recording.observations:
-        result.add(observation, recording.success)
-    return result
 
 
 def main() -> None:
@@ -46,8 +38,8 @@ def main() -> None:
             if not recording.success:
                 failures.append(trial.index)
             if arguments.films and (trial.index == 0 or not recording.success):
-                films.append(film(recording))
-                films[-1].save(arguments.films / f"{task}_{trial.index:02d}.mp4")
+                films.append(film(recording.observations, recording.success))
+                write_film(arguments.films / f"{task}_{trial.index:02d}.mp4", films[-1], RATE)
         share = f"{1 - len(failures) / len(steps):.1%}"
         table.add_row(
             task, str(len(steps)), share, f"{np.mean(steps):.0f}", str(max(steps)), str(failures or "")

@@ -1,6 +1,6 @@
-"""Bootstrap intervals over pairs.
+"""95 % intervals: bootstrap over pairs, and Wilson's for success rates.
 
-Every figure of the evaluation is a mean of one number per pair, so one function serves them all. Pairs are drawn
+Every figure of the representation is a mean of one number per pair, so one function serves them all. Pairs are drawn
 anew, the gallery that they are ranked in stays: drawing the gallery too would put a video in twice, and a copy of a
 partner ties with it. Two rows are compared by the interval of their difference pair by pair, which is far narrower
 than the two intervals suggest, because both rows stumble over the same pairs.
@@ -9,6 +9,7 @@ than the two intervals suggest, because both rows stumble over the same pairs.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 RESAMPLES = 10_000
 
@@ -36,3 +37,9 @@ def bootstrap_mean(values: np.ndarray, seed: int = 0) -> Estimate:
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES)
     low, high = np.percentile(counts @ values / len(values), (2.5, 97.5))
     return Estimate(float(values.mean()), float(low), float(high))
+
+
+def wilson(successes: int, trials: int) -> Estimate:
+    """Percent of independent trials that succeeded, with Wilson's 95 % interval, which holds near 0 and 100 % too."""
+    interval = binomtest(successes, trials).proportion_ci(0.95, "wilson")
+    return Estimate(100 * successes / trials, 100 * interval.low, 100 * interval.high)

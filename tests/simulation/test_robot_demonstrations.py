@@ -14,7 +14,6 @@ from data_schemas.errors import BadInput, UserError
 from simulation import robot_demonstrations
 from simulation.cli import app
 from simulation.environment import TabletopEnvironment
-from simulation.films import Film, contact_sheet
 from simulation.robot_demonstrations import DemonstrationsConfig, Recording, generate_demonstrations
 from simulation.trials import Trial
 
@@ -130,19 +129,3 @@ def test_damaged_episode_names_its_reason(made: Path, tmp_path: Path) -> None:
     (tmp_path / "steps.npz").write_bytes((source / "steps.npz").read_bytes()[:200])
     with pytest.raises(BadInput, match="unreadable_episode"):
         read_episode(tmp_path)
-
-
-def test_films_show_both_cameras_and_the_verdict(tmp_path: Path) -> None:
-    environment, film = TabletopEnvironment(size=64), Film()
-    film.add(environment.reset(Trial("press", 0)))
-    film.add(environment.step(np.zeros(7))[0], success=True)
-    environment.close()
-    film.save(tmp_path / "film.mp4")
-    with av.open(str(tmp_path / "film.mp4")) as video:
-        frames = [f.to_ndarray(format="rgb24") for f in video.decode(video=0)]
-    assert frames[0].shape == (86, 128, 3)
-    red, green = frames[-1][10, 3, :2].astype(int)
-    assert green > red + 60
-    assert abs(int(frames[0][10, 3, 0]) - int(frames[0][10, 3, 1])) < 20
-    contact_sheet([film, film], tmp_path / "sheet.png", stills=3)
-    assert (tmp_path / "sheet.png").stat().st_size > 1000

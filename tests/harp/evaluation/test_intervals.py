@@ -1,9 +1,9 @@
-"""Bootstrap intervals against the normal approximation, and what pairing rows gains."""
+"""Bootstrap intervals against the normal approximation, what pairing rows gains, and success rates."""
 
 import numpy as np
 import pytest
 
-from harp.evaluation.intervals import bootstrap_mean
+from harp.evaluation.intervals import bootstrap_mean, wilson
 
 
 def test_agrees_with_the_normal_approximation():
@@ -34,3 +34,14 @@ def test_pairs_that_both_rows_find_hard_do_not_blur_their_difference():
     difference = bootstrap_mean(better - worse)
     assert difference.low > 0
     assert bootstrap_mean(worse).high > bootstrap_mean(better).low
+
+
+def test_success_rates_have_wilsons_interval():
+    z, n = 1.959964, 60
+    for successes in (0, 7, 60):
+        p = successes / n
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        estimate = wilson(successes, n)
+        assert estimate.mean == pytest.approx(100 * p)
+        assert (estimate.low, estimate.high) == pytest.approx((100 * (middle - half), 100 * (middle + half)))

@@ -1,0 +1,66 @@
+"""The same work for many items, in this process or spread over several.
+
+An environment and a model live as long as their process, so `make` is called once in each. Processes are spawned, as
+neither OpenGL contexts nor torch's threads survive a fork.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_work: list[Callable[[Any], Any]] = []
+"""What this worker process does, once it has been made."""
+
+
+def worked(
+    make: Callable[[], Callable[[Item], Result]], items: Sequence[Item], workers: int = 1
+) -> Iterator[Result]:
+    """Results in the order in which they are finished.
+
+    Args:
+        make: returns what is done with an item; with several workers it, the items and the results must be picklable.
+
+    Raises:
+        Whatever the work raises; items that were not begun are given up then.
+    """
+    if workers == 1 or len(items) < 2:
+        work = make() if items else None
+        for item in items:
+            assert work is not None
+            yield work(item)
+        return
+    with ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _start) as pool:
+        futures = [pool.submit(_do, make, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start() -> None:
+    torch.set_num_threads(1)  # the processes share the cores
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Nobody would take the results of a process whose parent was killed."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _do(make: Callable[[], Callable[[Any], Any]], item: Any) -> Any:
+    if not _work:
+        _work.append(make())
+    return _work[0](item)

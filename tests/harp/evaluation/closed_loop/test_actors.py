@@ -1,0 +1,85 @@
+"""A policy acts on what the observation shows; the references do what their names say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_schemas.errors import UserError
+from harp.evaluation.closed_loop.actors import (
+    NoopActor,
+    PolicyActor,
+    actor_identity,
+    environment_factory,
+    load_actor,
+)
+from harp.evaluation.closed_loop.rollout import roll_out
+from harp.policy.action_policy import build_action_policy
+from harp.policy.checkpoints import write_policy
+from harp.policy.normalization import Normalization, Statistics
+from harp.policy.predict import Predictor
+from harp.policy.tokenizer import load_tokenizer
+from simulation.trials import Trial
+from tests.harp.evaluation.closed_loop.toy_world import ToyTrial, ToyWorld
+from tests.harp.policy.tiny_policy import ACTION, tiny_vla
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one camera", "two cameras"])
+def policy_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    vla = tiny_vla(action=ACTION, cameras=request.param)
+    policy = build_action_policy(vla)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    statistics = Normalization(
+        Statistics.of(rng.normal(size=(50, 4)), None), Statistics.of(rng.normal(size=(50, 5)), None)
+    )
+    folder = tmp_path_factory.mktemp("run") / "policy"
+    write_policy(policy.eval(), load_tokenizer(vla.policy_config), folder, {"toy": statistics})
+    return folder
+
+
+def test_a_rollout_carries_out_the_chunks_that_the_policy_predicts(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    world = ToyWorld(tmp_path / "diary")
+    actor = load_actor(str(policy_folder.parent), "toy")
+    rollout = roll_out(world, ToyTrial("wait", 1), actor)
+    assert (rollout.steps, rollout.looks, rollout.success) == (6, 2, False)
+    predictor = Predictor.load(policy_folder)
+    cameras = predictor.policy.vla.policy_config.cameras
+    for look in (0, 3):
+        seen = rollout.observations[look]
+        views = [seen.third_view, seen.wrist][:cameras]
+        expected = predictor.act(views, seen.instruction, seen.proprioception)
+        np.testing.assert_allclose(np.array(world.actions[look : look + 3]), expected, atol=1e-6)
+    assert len({tuple(action) for action in world.actions}) == 6
+
+
+def test_replanning_looks_more_often(policy_folder: Path, tmp_path: Path) -> None:
+    world = ToyWorld(tmp_path / "diary")
+    predictor = Predictor.load(policy_folder)
+    rollout = roll_out(world, ToyTrial("wait", 1), PolicyActor(predictor, replan=2))
+    assert rollout.looks == 3
+    with pytest.raises(UserError, match="chunks of 3 actions; 4 were"):
+        PolicyActor(predictor, replan=4)
+
+
+def test_a_policy_of_another_robot_is_refused(policy_folder: Path, tmp_path: Path) -> None:
+    world = ToyWorld(tmp_path / "diary")
+    world.proprioception_dimensions = 6
+    with pytest.raises(UserError, match=r"4 action and 5 state dimensions .* environment 4, 6"):
+        roll_out(world, ToyTrial("wait", 1), PolicyActor(Predictor.load(policy_folder)))
+
+
+def test_a_policy_is_known_by_its_weights(policy_folder: Path, tmp_path: Path) -> None:
+    assert actor_identity(str(policy_folder)) == actor_identity(str(policy_folder.parent))
+    assert actor_identity("noop") == "noop"
+
+
+def test_the_expert_presses_the_button_and_nobody_does_not() -> None:
+    environment = environment_factory("tabletop")()
+    trial = Trial("press", 0)
+    assert roll_out(environment, trial, load_actor("expert", "tabletop")).success
+    assert not roll_out(environment, trial, NoopActor()).success
+    environment.close()
