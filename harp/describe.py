@@ -17,6 +17,7 @@ from data_schemas.errors import UserError
 from harp.latent_action.config import LatentActionConfig
 from harp.latent_action.language import Language
 from harp.latent_action.model import LatentActionModel
+from harp.losses.alignment import build_objective
 from harp.training.config import Stage1Config, TextConfig
 from harp.vision.config import BackboneConfig, VisionConfig
 from harp.vision.encoder import HarpVisionEncoder
@@ -82,6 +83,11 @@ def describe_stage1(config: Stage1Config, recipe: str = "stage 1") -> Part:
     parts = [vision, text]
     if config.latent_action:
         parts.append(describe_latent_action(config.latent_action, encoder.dim, encoder.num_patches, text_dim))
+    with torch.device("meta"):
+        objective = build_objective(config.losses.alignment, encoder.dim, text_dim)
+    if any(True for _ in objective.parameters()):
+        sizes = f"(B, F, {encoder.num_patches}, {encoder.dim}), (B, {text_dim}) → (B, {encoder.dim})"
+        parts.append(_part("task-aware pooling", objective, sizes, note="of the alignment objective"))
     return _sum(recipe, parts)
 
 

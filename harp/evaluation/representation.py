@@ -9,7 +9,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 
 from data_schemas.errors import UserError
@@ -28,7 +27,8 @@ from harp.training.config import Stage1Config
 from harp.training.distributed import default_device
 from harp.training.run_folder import read_run
 from harp.training.stage1 import ADAPTERS, LATENT_ACTION, encoder_identity, frozen_encoder
-from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
+from harp.training.stage1_models import finished_config, load_encoder
+from harp.vision.encoder import HarpVisionEncoder
 
 PROTOCOL = "1"
 """Changes when the same inputs would give other figures."""
@@ -62,9 +62,8 @@ def evaluate_representation(
     Raises:
         UserError: unfinished run, a version that is gone, or fewer than two held-out pairs.
     """
-    config, trained_on = read_run(run)
-    if not (run / ADAPTERS).is_file():
-        raise UserError(f"The run in {run} is not finished; call `harp train stage1` again to continue it.")
+    config = finished_config(run)
+    _, trained_on = read_run(run)
     trained_id = json.loads((run / "config.json").read_text())["version"]
     version = PublishedVersion.open(version_root or trained_on)
     is_own = version.version_id == trained_id
@@ -78,9 +77,8 @@ def evaluate_representation(
 
     training_version = version if is_own else PublishedVersion.open(trained_on)
     train = _plan(training_version, "train", config, num_transitions=0)
-    torch.manual_seed(config.seed)  # a backbone without pretrained weights must be the one of training
     device = default_device()
-    encoder = load_vision_encoder(config.vision).to(device).eval()
+    encoder = load_encoder(run, adapters=False).to(device).eval()
     folder = feature_folder or run.parent / "frozen_features"
     fitted = _frozen(encoder, config, training_version, train, folder) if len(train) > 1 else None
     tested = _frozen(encoder, config, version, held_out, folder)

@@ -1,5 +1,5 @@
 """The training loop, the same for every stage and for one worker or many: AdamW, warm-up and cosine, clipping,
-accumulation, checkpoints, metrics.
+accumulation, checkpoints, metrics, and curves at the end.
 
 The learning rate, the batch and the random numbers of a step are functions of the step, so the state of a run is its
 weights, its AdamW moments and a step number; a killed run that continues gives the losses it would have given.
@@ -22,6 +22,7 @@ from torch import nn
 from harp.data.prefetch import StepLoader
 from harp.training.checkpoint import Checkpoints
 from harp.training.config import OptimizationConfig
+from harp.training.curves import draw_curves
 from harp.training.distributed import (
     gathered_objects,
     parallel,
@@ -41,6 +42,9 @@ Observer = Callable[[int, int, dict[str, float]], None]
 
 class TrainingDiverged(Exception):
     """The loss or a gradient is not finite; says at which step and on what data."""
+
+
+CURVES = "curves.png"
 
 
 def learning_rate_factor(step: int, config: OptimizationConfig) -> float:
@@ -103,6 +107,7 @@ def run_steps(
             observe(done, config.steps, metrics)
     if log:
         log.close()
+        draw_curves({out.name: out}, out / CURVES)
     wait_for_all()
 
 

@@ -13,6 +13,7 @@ from data_schemas.errors import UserError
 from harp.describe import PUBLISHED_PARAMETERS, Part, describe_stage1
 from harp.model_commands import app, millions
 from harp.recipes import load_stage1_recipe
+from harp.recipes.rows import row_overrides
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,9 @@ def test_command_prints_a_table_and_the_same_as_json(monkeypatch: pytest.MonkeyP
 def test_an_unknown_text_encoder_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"No text encoder 'bert': neither a folder .* nor one of t5-base"):
         describe_stage1(load_stage1_recipe("laptop", ["text.model=bert"]))
+
+
+def test_the_row_with_learned_pooling_names_it() -> None:
+    model = describe_stage1(load_stage1_recipe("paper", row_overrides("hr")))
+    (pooling,) = [part for _, part in model.walk() if part.name == "task-aware pooling"]
+    assert pooling.parameters == pooling.trainable == 768 * 2176 + 2176

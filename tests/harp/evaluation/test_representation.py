@@ -99,7 +99,7 @@ def test_a_second_call_computes_nothing_until_something_changes(run, evaluation,
         raise AssertionError("encoded again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(representation, "load_vision_encoder", refuse)
+        patch.setattr(representation, "load_encoder", refuse)
         assert evaluate_representation(run).to_json() == evaluation.to_json()
         with pytest.raises(AssertionError, match="encoded again"):
             evaluate_representation(run, max_pairs=5, out=tmp_path / "five")
@@ -143,8 +143,8 @@ def test_unfinished_runs_and_too_few_pairs_are_refused(run, tmp_path):
     few = write_version(tmp_path / "lake", pairs=2, held_out=1, frames=3)
     with pytest.raises(UserError, match="at least two held-out pairs"):
         evaluate_representation(run, few)
-    adapters = (run / ADAPTERS).read_bytes()
-    (run / ADAPTERS).unlink()
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(run, unfinished)
+    (unfinished / "result.json").unlink()
     with pytest.raises(UserError, match="not finished"):
-        evaluate_representation(run)
-    (run / ADAPTERS).write_bytes(adapters)
+        evaluate_representation(unfinished)
