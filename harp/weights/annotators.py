@@ -1,8 +1,14 @@
-"""Catalog entries of the paper's annotators of objects (A.1): detectors and point trackers, hundreds of megabytes each."""
+"""Catalog entries of the paper's annotators (A.1): detectors, point trackers, hands; hundreds of megabytes each."""
 
 from harp.weights.entry import HubSource, ModelEntry
 
 _TAPNET = ("google/tapnet", "5d3fb48e76c5422841e38501514121e251beabb7")
+
+_WILOR_FILES = {
+    "wilor_final.ckpt": "3e97aafc7dd08d883a4cc5a027df61fdb6fda6136dbd1319405413862ada6bb2",
+    "detector.pt": "5ef3df44e42d2db52d4ffe91f83a22ce9925e2acc9abebf453f2c5d22e380033",
+    "mano_mean_params.npz": "efc0ec58e4a5cef78f3abfb4e8f91623b8950be9eff8b8e0dbb0d036ebc63988",
+}
 
 
 def _detector(name: str, repo: str, commit: str, sha256: str, size: int) -> ModelEntry:
@@ -78,5 +84,20 @@ ENTRIES = (
         "87c1e752cf5ce56e3e2f7da460aeb4d40fc826d04ef2939bade86a5c7495377f",
         218_887_028,
         "point tracks: causal BootsTAPIR, frame by frame in constant memory",
+    ),
+    ModelEntry(
+        name="wilor-mini",
+        revision="b00adea9",
+        license="CC-BY-NC-ND-4.0; MANO (fetched by hand) for non-commercial research; detector's library AGPL-3.0",
+        purpose="both hands with handedness: WiLoR, run in an environment of its own (paper A.1)",
+        sources=(
+            HubSource(
+                "warmshao/WiLoR-mini",
+                "b00adea9a6843bbb4c9042109c5eb29ab2a59dea",
+                {name: f"pretrained_models/{name}" for name in _WILOR_FILES},
+            ),
+        ),
+        files=_WILOR_FILES,
+        size=2_610_000_000,
     ),
 )

@@ -8,7 +8,10 @@
    within reach of one another, that is worth most. A chain, because a hand that leaves the picture and
    returns is the same.
 
-Nothing is interpolated or smoothed: a frame without the hand stays without, and events keep their time.
+Which side a hand is of counts in both: a left hand that passes close to a right one takes it for itself only if it
+is much nearer, as a detector is now and then wrong about the side.
+
+Nothing is interpolated: a frame without the hand stays without.
 
 Convention: pixels (x, y) of the original frame; distances in hand sizes, so that thresholds hold for any
 resolution and distance from the camera.
@@ -37,6 +40,8 @@ class AssociationConfig:
     """Shorter tracklets are noise, unless the clip itself is hardly longer."""
     idle_worth: float = 0.1
     """Worth of a resting hand against one that moves one hand size per second."""
+    wrong_side: float = 0.5
+    """Hand sizes that a surely left and a surely right hand count as further apart."""
     max_size_ratio: float = 2.0
     """Of one hand, from one detection or tracklet to the next; what only looks like a hand differs more."""
 
@@ -52,6 +57,11 @@ class Tracklet:
     def size(self) -> float:
         """Median hand size, pixels: single detections of a closing hand vary."""
         return float(np.median([hand.size for hand in self.hands]))
+
+    @property
+    def right(self) -> float:
+        """Mean probability of a right hand."""
+        return float(np.mean([hand.right for hand in self.hands]))
 
 
 def link(hands: Sequence[Sequence[Hand]], times: np.ndarray, config: AssociationConfig) -> list[Tracklet]:
@@ -75,11 +85,12 @@ def link(hands: Sequence[Sequence[Hand]], times: np.ndarray, config: Association
         free = set(range(len(candidates)))
         if open_ and candidates:
             gap_TN = np.array([[_distance(k.hands[-1], hand) for hand in candidates] for k in open_])
+            side_TN = np.array([[k.size * abs(k.right - hand.right) for hand in candidates] for k in open_])
             reach_T1 = np.array([[_reach(k, times[t] - times[k.frames[-1]], config)] for k in open_])
             alike_TN = np.array(
                 [[_alike(k.hands[-1].size, h.size, config) for h in candidates] for k in open_]
             )
-            cost = np.where(alike_TN & (gap_TN <= reach_T1), gap_TN, 1e9)
+            cost = np.where(alike_TN & (gap_TN <= reach_T1), gap_TN + config.wrong_side * side_TN, 1e9)
             for row, column in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[row, column] < 1e9:
                     open_[row].frames.append(t)

@@ -65,6 +65,9 @@ class HandDetector(ABC):
             B lists, empty where no hand was found.
         """
 
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Release what it holds outside this process."""
+
 
 class WristAnnotator(ABC):
     """Gives a demonstration its wrist or end-effector track."""

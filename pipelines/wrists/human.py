@@ -10,6 +10,7 @@ from pipelines.inputs import VideoInput
 from pipelines.video import VideoReader, open_demonstration
 from pipelines.wrists.association import AssociationConfig, acting_hand
 from pipelines.wrists.base import Hand, HandDetector, WristAnnotator, wrist_track
+from pipelines.wrists.smoothing import smooth
 
 CHUNK_BYTES = 256 * 2**20
 """Decoded frames held at once; at 640 x 360 that is 388 frames. Detectors follow hands within a chunk."""
@@ -21,6 +22,8 @@ class HumanWristAnnotator(WristAnnotator):
 
     detector: HandDetector
     association: AssociationConfig
+    smoothing: float = 0.0
+    """Seconds; see `smoothing.smooth`."""
 
     @property
     def source(self) -> str:  # type: ignore[override]
@@ -39,6 +42,7 @@ class HumanWristAnnotator(WristAnnotator):
         flags = ["associated_elsewhere" if found else "not_found" for found in hands]
         for t, hand in acting.items():
             points[t], visibility[t], flags[t] = hand.wrist, hand.confidence, "found"
+        points = smooth(points, demonstration.timestamps, self.smoothing)
         return wrist_track(demonstration, self.source, points, visibility, flags)
 
 

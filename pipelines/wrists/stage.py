@@ -1,5 +1,6 @@
 """The wrist stage: every demonstration gets the track of its hand or its end effector."""
 
+import pkgutil
 from collections.abc import Callable, Sequence
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from pipelines.wrists.base import HandDetector, WristAnnotator
 from pipelines.wrists.human import HumanWristAnnotator
 from pipelines.wrists.mediapipe_hands import MediaPipeHands, MediaPipeHandsConfig
 from pipelines.wrists.projection import ProjectionAnnotator, ProjectionConfig
+from pipelines.wrists.wilor import WiLoRConfig, wilor_hands
 
 
 class WristConfig(StageConfig):
@@ -22,7 +24,10 @@ class WristConfig(StageConfig):
     detector: str = "mediapipe-hands"
     """A key of `DETECTORS`."""
     mediapipe: MediaPipeHandsConfig = Field(default_factory=MediaPipeHandsConfig)
+    wilor: WiLoRConfig = Field(default_factory=WiLoRConfig)
     association: AssociationConfig = Field(default_factory=AssociationConfig)
+    smoothing: float = Field(default=0.0, ge=0)
+    """Of human wrists, seconds; see `smoothing.smooth`."""
     projection: ProjectionConfig = Field(default_factory=ProjectionConfig)
 
 
@@ -30,7 +35,10 @@ def _mediapipe(config: WristConfig, num_threads: int) -> HandDetector:
     return MediaPipeHands(weights.resolve(config.detector), config.mediapipe, num_threads)
 
 
-DETECTORS: dict[str, Callable[[WristConfig, int], HandDetector]] = {"mediapipe-hands": _mediapipe}
+DETECTORS: dict[str, Callable[[WristConfig, int], HandDetector]] = {
+    "mediapipe-hands": _mediapipe,
+    "wilor-mini": lambda config, _: wilor_hands(config.wilor),
+}
 """Name in the catalog of weights to what loads the detector, given the number of threads."""
 
 
@@ -49,7 +57,12 @@ class WristStage(Stage[VideoInput]):
                 f"Unknown hand detector '{config.detector}': choose one of {', '.join(sorted(DETECTORS))}."
             )
         super().__init__(config)
+        self._detector: HandDetector | None = None
         self._annotators: dict[str, WristAnnotator] = {}
+        if config.detector == "wilor-mini":
+            # Whether there is a GPU is asked where the run is started. Its child is no part of the worker's memory.
+            has_gpu = pkgutil.resolve_name("torch:cuda").is_available()
+            self.resources = Resources(cpus=1.0, gpus=float(has_gpu), memory_gb=1.0)
 
     @property
     def models(self) -> Sequence[str]:
@@ -58,9 +71,10 @@ class WristStage(Stage[VideoInput]):
 
     def setup(self) -> None:
         """Load the hand detector, fetching its weights if this machine does not have them."""
-        detector = DETECTORS[self.config.detector](self.config, max(1, int(self.resources.cpus)))
+        self._detector = DETECTORS[self.config.detector](self.config, max(1, int(self.resources.cpus)))
+        human = HumanWristAnnotator(self._detector, self.config.association, self.config.smoothing)
         self._annotators = {
-            "human": HumanWristAnnotator(detector, self.config.association),
+            "human": human,
             "robot": ProjectionAnnotator(self.config.projection),
         }
 
@@ -70,7 +84,9 @@ class WristStage(Stage[VideoInput]):
 
     def teardown(self) -> None:
         """Forget the detector."""
-        self._annotators = {}
+        if self._detector is not None:
+            self._detector.close()
+        self._detector, self._annotators = None, {}
 
     def _annotate(self, clip: VideoInput) -> Outcome:
         try:

@@ -103,3 +103,21 @@ def test_no_hands_no_track() -> None:
 def test_a_clip_of_one_frame_keeps_its_hand() -> None:
     hand = hand_at(np.array([10.0, 10.0]))
     assert acting_hand([[hand]], np.zeros(1), CONFIG) == {0: hand}
+
+
+def test_a_left_hand_that_crosses_a_right_one_does_not_become_it() -> None:
+    """Both move on straight lines that meet; near the crossing the detections jump by more than what is between them."""
+    times = np.arange(40) / 10
+    right = np.column_stack([100 + 20 * times, np.full(40, 100.0)])
+    left = np.column_stack([180 - 20 * times, np.full(40, 104.0)])
+    meeting, apart = slice(19, 22), np.array([0, 4])
+    left[meeting], right[meeting] = right[meeting] + apart, left[meeting] - apart  # as if they had bounced
+    hands = [
+        [Hand(SHAPE + r, 0.9, right=0.95), Hand(SHAPE + l, 0.9, right=0.05)]
+        for r, l in zip(right, left, strict=True)
+    ]
+    tracks = link(hands, times, CONFIG)
+    assert len(tracks) == 2
+    assert sorted(round(track.right, 2) for track in tracks) == [0.05, 0.95]
+    blind = link(hands, times, AssociationConfig(wrong_side=0.0))
+    assert any(0.1 < track.right < 0.9 for track in blind)
