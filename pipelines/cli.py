@@ -242,6 +242,10 @@ def report(
     run: Annotated[
         Path | None, typer.Option(help="Folder of a stage-1 training to show beside the data.")
     ] = None,
+    stage2: Annotated[Path | None, typer.Option(help="Folder of a stage-2 training.")] = None,
+    stage3: Annotated[
+        Path | None, typer.Option(help="Folder of a stage-3 training: its curves, success and films.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     dataset: Annotated[str | None, typer.Option(help="Which data set; default: the latest run's.")] = None,
     pairs: Annotated[int, typer.Option(min=0, help="How many pairs to show as contact sheets.")] = 12,
@@ -250,7 +254,8 @@ def report(
     from pipelines.engine.lake import Lake
     from pipelines.quality.report.page import write_report
 
-    write_report(Lake(lake), out, training=run, dataset=dataset, max_pairs=pairs)
+    policy = (stage2, stage3) if stage3 else None
+    write_report(Lake(lake), out, training=run, dataset=dataset, max_pairs=pairs, policy=policy)
     console.print(
         f"Report: [bold]{out}[/] ({out.stat().st_size / 1e6:.1f} MB, one file, opens in any browser)"
     )

@@ -18,6 +18,7 @@ from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
 from pipelines.engine.lake import Lake
 from pipelines.quality.report import figures
+from pipelines.quality.report.acting import policy_section
 from pipelines.quality.report.contact_sheets import pair_sheet
 from pipelines.quality.report.curated import Curated, load_curated
 from pipelines.quality.report.learned import evaluation_section, training_section
@@ -30,9 +31,14 @@ METRICS_SHOWN = 6
 
 
 def write_report(
-    lake: Lake, out: Path, training: Path | None = None, dataset: str | None = None, max_pairs: int = 12
+    lake: Lake,
+    out: Path,
+    training: Path | None = None,
+    dataset: str | None = None,
+    max_pairs: int = 12,
+    policy: tuple[Path | None, Path] | None = None,
 ) -> None:
-    """Write the page about the latest run of a data set, and a training of it where one is given.
+    """Write the page about the latest run of a data set, and what was trained on it where that is given.
 
     Args:
         lake: where the curation published.
@@ -40,12 +46,14 @@ def write_report(
         training: folder of a stage-1 run; its curves and, if it was evaluated, its retrieval are shown.
         dataset: default: that of the latest run.
         max_pairs: contact sheets shown; rejected pairs come first, since they want a look most.
+        policy: folders of stage 2, if there was one, and of stage 3, whose closed-loop evaluations are shown.
     """
     run = latest_run(lake, dataset)
     curated = load_curated(lake, run)
     manifest = load_manifest(lake, run.version_id) if run.version_id else None
     troubles = problems(lake, run)
     evaluation = evaluation_section(training) if training else None
+    acting = policy_section(*policy) if policy else None
     page = (
         _environment()
         .get_template("report.html")
@@ -55,7 +63,7 @@ def write_report(
             lake=lake.root,
             version=manifest,
             size_mb=sum(shard.num_bytes for shard in manifest.shards) / 1e6 if manifest else 0,
-            headline=_headline(curated, manifest, evaluation),
+            headline=_headline(curated, manifest, evaluation, acting),
             stages=run.stages,
             problems=[_problem(entry) for entry in troubles[:MAX_PROBLEMS]],
             more_problems=max(0, len(troubles) - MAX_PROBLEMS),
@@ -65,6 +73,7 @@ def write_report(
             histograms=[Markup(svg) for svg in _histograms(curated)],
             training=training_section(training) if training else None,
             evaluation=evaluation,
+            acting=acting,
             models=curated.models,
             recipe=yaml.safe_dump(run.recipe, sort_keys=False),
             harp_version=installed_version("harp-vla"),
@@ -105,7 +114,10 @@ def _problem(entry: LedgerEntry) -> dict[str, str]:
 
 
 def _headline(
-    curated: Curated, manifest: Manifest | None, evaluation: dict[str, Any] | None
+    curated: Curated,
+    manifest: Manifest | None,
+    evaluation: dict[str, Any] | None,
+    acting: dict[str, Any] | None,
 ) -> list[tuple[str, str]]:
     pairs = [v for v in curated.verdicts if v.kind == "pair"]
     tiles = [
@@ -117,6 +129,8 @@ def _headline(
         tiles.append((str(manifest.counts.get("held_out_pairs", 0)), "pairs held out for evaluation"))
     if evaluation is not None:
         tiles.append((evaluation["headline"], "average R@1 before → after stage 1"))
+    if acting is not None and acting["headline"]:
+        tiles.append(acting["headline"])
     return tiles
 
 
