@@ -25,10 +25,12 @@ class Stage3Batch:
     step: int
     micro: int
     episodes: tuple[str, ...]
-    third_view: torch.Tensor
-    """(B, H, W, 3) uint8 RGB."""
+    third_view: torch.Tensor | None
+    """(B, H, W, 3) uint8 RGB, where there are no features."""
     wrist: torch.Tensor | None
     """(B, H', W', 3) uint8 RGB, of a policy with two cameras."""
+    features: torch.Tensor | None
+    """(B, I, P, F) float16 patch features, computed before."""
     instructions: tuple[str, ...]
     proprioception: torch.Tensor | None
     """(B, S) float32, normalized."""
@@ -51,6 +53,7 @@ class Stage3Loader(StepLoader[Stage3Batch]):
     Args:
         config: of the policy, with its action head; a `crop_area` below 1 becomes a random crop of that area.
         codes: of each episode, (T, Q), for the head that reads them.
+        features: of each episode, (T, P, F) of every camera, to take the place of the pictures.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Stage3Loader(StepLoader[Stage3Batch]):
         batch_size: int,
         seed: int,
         codes: Sequence[np.ndarray] | None = None,
+        features: Sequence[tuple[np.ndarray, ...]] | None = None,
         threads: int = 2,
         rank: int = 0,
         world_size: int = 1,
@@ -80,7 +84,7 @@ class Stage3Loader(StepLoader[Stage3Batch]):
         )
         assert config.action is not None
         self._episodes, self._normalization, self._codes = episodes, normalization, codes
-        self._config, self._action, self._seed = config, config.action, seed
+        self._config, self._action, self._seed, self._features = config, config.action, seed, features
 
     def load(self, step: int, micro: int = 0) -> Stage3Batch:
         drawn = self._draws.draw(step)
@@ -98,11 +102,7 @@ class Stage3Loader(StepLoader[Stage3Batch]):
         Args:
             corners: (B, I, 2) place of each crop, 0 … 1; the centre by default.
         """
-        at = np.full((len(drawn), self._config.cameras, 2), 0.5) if corners is None else corners
-        views = [
-            torch.stack([self._view(one, camera, place[i]) for one, place in zip(drawn, at, strict=True)])
-            for i, camera in enumerate(VIDEOS[: self._config.cameras])
-        ]
+        views = self._views(drawn, corners) if self._features is None else (None, None)
         chunks = [action_chunk(one.episode.actions, one.t, self._action.chunk) for one in drawn]
         actions = self._normalization.action.normalize(np.stack([actions for actions, _ in chunks]))
         return Stage3Batch(
@@ -110,12 +110,30 @@ class Stage3Loader(StepLoader[Stage3Batch]):
             micro=micro,
             episodes=tuple(one.episode.info.name for one in drawn),
             third_view=views[0],
-            wrist=views[1] if len(views) > 1 else None,
+            wrist=views[1],
+            features=self._known(drawn),
             instructions=tuple(one.episode.info.instruction for one in drawn),
             proprioception=self._states(drawn),
             actions=torch.from_numpy(actions),
             is_action=torch.from_numpy(np.stack([exists for _, exists in chunks])),
             codes=self._labels(drawn),
+        )
+
+    def _views(
+        self, drawn: Sequence[EpisodeStep], corners: np.ndarray | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        at = np.full((len(drawn), self._config.cameras, 2), 0.5) if corners is None else corners
+        views = [
+            torch.stack([self._view(one, camera, place[i]) for one, place in zip(drawn, at, strict=True)])
+            for i, camera in enumerate(VIDEOS[: self._config.cameras])
+        ]
+        return views[0], views[1] if len(views) > 1 else None
+
+    def _known(self, drawn: Sequence[EpisodeStep]) -> torch.Tensor | None:
+        if self._features is None:
+            return None
+        return torch.from_numpy(
+            np.stack([[view[one.t] for view in self._features[one.number]] for one in drawn])
         )
 
     def _view(self, one: EpisodeStep, camera: str, place: np.ndarray) -> torch.Tensor:

@@ -125,8 +125,12 @@ class EpisodeSet:
         """(T, H, W, 3) uint8 RGB, mapped."""
         return _mapped(self._path(episode, camera))
 
+    def frames_name(self, episode: Episode, camera: str) -> str:
+        """File of a video's frames, named by its content."""
+        return f"{_checksum(episode.video(camera))}.npy"
+
     def _path(self, episode: Episode, camera: str) -> Path:
-        return self.frames_folder / f"{_checksum(episode.video(camera))}.npy"
+        return self.frames_folder / self.frames_name(episode, camera)
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,16 @@ from harp.policy.tokenizer import Tokens, append
 class Observations:
     """What B robots see and are told."""
 
-    images: Tensor
-    """(B, I, 3·backbones, S, S) from the encoder's `preprocess`: third view, then wrist."""
+    images: Tensor | None
+    """(B, I, 3·backbones, S, S) from the encoder's `preprocess`: third view, then wrist; None where `features` are
+    given."""
     prompts: Tokens
     proprioception: Tensor | None = None
     """(B, S) normalized state, if the policy reads one."""
     is_robot: Tensor | None = None
     """(B,) bool, all true by default."""
+    features: Tensor | None = None
+    """(B, I, P, F) patch features of the images, where they were computed before."""
 
 
 class ActionPolicy(nn.Module):
@@ -53,11 +56,7 @@ class ActionPolicy(nn.Module):
         Raises:
             ValueError: a state is given and not configured, or the other way round.
         """
-        B, device = len(observations.images), observations.images.device
-        is_robot = observations.is_robot
-        if is_robot is None:
-            is_robot = torch.ones(B, dtype=torch.bool, device=device)
-        patches = self.vla.visual_tokens(observations.images, is_robot)
+        patches = self._patches(observations)
         state = observations.proprioception
         if (state is None) != (self.proprio_projector is None):
             raise ValueError(
@@ -66,6 +65,15 @@ class ActionPolicy(nn.Module):
         if state is None or self.proprio_projector is None:
             return patches
         return torch.cat([patches, self.proprio_projector(state.to(patches.dtype))], dim=1)
+
+    def _patches(self, observations: Observations) -> Tensor:
+        images, is_robot = observations.images, observations.is_robot
+        if observations.features is not None:
+            return self.vla.project(observations.features.to(self.vla.projector.fc1.weight.dtype))
+        assert images is not None, "an observation has images or features of them"
+        if is_robot is None:
+            is_robot = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        return self.vla.visual_tokens(images, is_robot)
 
     def predict(self, observations: Observations) -> Tensor:
         """Normalized actions (B, K, A), without gradient and the same every time."""

@@ -86,7 +86,11 @@ class PrismaticVLA(nn.Module):
         """
         B, I = images_BICHW.shape[:2]
         patches = self.vision.patch_tokens(images_BICHW.flatten(0, 1), is_robot_B.repeat_interleave(I))
-        return self.projector(patches).unflatten(0, (B, I)).flatten(1, 2)
+        return self.project(patches.unflatten(0, (B, I)))
+
+    def project(self, patches_BIPF: Tensor) -> Tensor:
+        """The encoder's patch features as visual tokens (B, I·P, D)."""
+        return self.projector(patches_BIPF).flatten(1, 2)
 
     def embed(self, visual_BVD: Tensor, text: Tokens, zeroed_BL: Tensor | None = None) -> Sequence:
         """Put visual tokens (and a proprioception token after them) behind `<BOS>`.

@@ -13,7 +13,8 @@ from harp.data.policy_chunks import Stage3Loader
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints import write_policy
 from harp.policy.lora import merge_lora
-from harp.training.distributed import default_device, rank, to_device, world_size
+from harp.policy.prismatic import PrismaticVLA
+from harp.training.distributed import default_device, rank, to_device, wait_for_all, world_size
 from harp.training.loop import run_steps
 from harp.training.policy_run import (
     POLICY,
@@ -28,6 +29,7 @@ from harp.training.progress import Observers, logged
 from harp.training.stage1 import Launch
 from harp.training.stage3_codes import episode_codes
 from harp.training.stage3_config import Stage3Config, policy_folder, resolve_stage3
+from harp.training.stage3_features import EpisodeFeatures, episode_features
 from harp.training.stage3_module import Stage3
 
 VERIFIED = 2
@@ -93,6 +95,7 @@ def run_worker(
     vla, tokenizer = reload_vla(config.sizes, folder) if folder else build_vla(config.sizes, start)
     stage = Stage3(config, vla, tokenizer).to(device)
     label_run = start.stage1 if config.head.kind == "latent" else None
+    features = kept_features(config, episodes, vla, observers)
     loader = Stage3Loader(
         episodes,
         normalization,
@@ -101,6 +104,7 @@ def run_worker(
         batch_size=config.data.batch_size,
         seed=config.seed,
         codes=episode_codes(episodes, label_run, device) if label_run else None,
+        features=features,
         threads=config.data.loader_threads,
         rank=rank(),
         world_size=world_size(),
@@ -114,6 +118,18 @@ def run_worker(
         write_tests(
             out, {"merge_change": change, "demonstrations_l1": demonstrations_l1(stage, loader, device)}
         )
+
+
+def kept_features(
+    config: Stage3Config, episodes: EpisodeSet, vla: PrismaticVLA, observers: Observers
+) -> list[EpisodeFeatures] | None:
+    """Features of all frames where the configuration keeps them; the first worker computes what is missing."""
+    if not config.data.keep_features:
+        return None
+    if rank() == 0:
+        episode_features(episodes, vla, observers.features)
+    wait_for_all()
+    return episode_features(episodes, vla)
 
 
 def merged(stage: Stage3, loader: Stage3Loader, device: torch.device) -> float:

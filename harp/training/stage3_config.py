@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from data_schemas.errors import UserError
 from harp.data.policy_episodes import EpisodeSet
@@ -51,6 +51,8 @@ class EpisodeDataConfig(BaseModel):
     cameras: int = Field(default=2, ge=1, le=2)
     """1: third view; 2: third view and wrist."""
     loader_threads: int = Field(default=2, ge=1)
+    keep_features: bool = False
+    """Compute the frozen encoder's features of every frame once and keep them on disk."""
 
 
 class Stage3Config(BaseModel):
@@ -76,6 +78,14 @@ class Stage3Config(BaseModel):
     """Identity of the stage-1 run, where one is used; filled in when the run starts."""
     demonstrations: str | None = None
     """Identity of the demonstrations; filled in when the run starts."""
+
+    @model_validator(mode="after")
+    def _features_stay(self) -> "Stage3Config":
+        if self.data.keep_features and (self.lora is not None or self.vision != "frozen"):
+            raise ValueError(
+                "data.keep_features needs a vision encoder that is not trained: lora=null and vision=frozen"
+            )
+        return self
 
     @property
     def sizes(self) -> PolicyConfig:
@@ -115,6 +125,10 @@ def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, star
             raise UserError(
                 f"The codes of {start.stage1} are not those that the policy {policy} was trained on."
             )
+    if config.data.keep_features and sizes["image"]["crop_area"] < 1:
+        raise UserError(
+            "Random crops change the features: give data.keep_features=false, or a policy without crops."
+        )
     collection = episodes.collection
     sizes["cameras"] = config.data.cameras
     sizes["action"] = ActionConfig(

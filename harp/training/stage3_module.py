@@ -69,10 +69,10 @@ class Stage3(PolicyStage):
     def observations(self, batch: Stage3Batch) -> Observations:
         """The batch as the policy reads it."""
         vla = self.policy.vla
-        views = [batch.third_view] if batch.wrist is None else [batch.third_view, batch.wrist]
-        images = torch.stack([vla.vision.preprocess(view) for view in views], dim=1)
+        images = [vla.vision.preprocess(v) for v in (batch.third_view, batch.wrist) if v is not None]
         return Observations(
-            images=images.to(vla.projector.fc1.weight.dtype),
+            images=torch.stack(images, dim=1).to(vla.projector.fc1.weight.dtype) if images else None,
+            features=batch.features,
             prompts=self.tokenizer.prompts(batch.instructions).to(batch.actions.device),
             proprioception=batch.proprioception,
         )

@@ -197,6 +197,8 @@ def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
     loader = Stage3Loader(episodes, normalization, config, 9, batch_size=8, seed=0)
     assert len(loader.steps) == len(TASKS) * 2 * STEPS
     batch = loader.collate(loader.steps[:])
+    assert batch.third_view is not None
+    assert batch.wrist is not None
     row = 0
     for episode in episodes.episodes:
         for t in range(STEPS):
@@ -207,7 +209,6 @@ def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
                     np.testing.assert_allclose(batch.actions[row, k], expected)
             np.testing.assert_array_equal(batch.third_view[row], episodes.frames(episode, "third_view")[t])
             row += 1
-    assert batch.wrist is not None
     assert not torch.equal(batch.wrist, batch.third_view)
     assert batch.proprioception is not None
     assert batch.proprioception.abs().max() <= 1
@@ -217,6 +218,8 @@ def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
     ]
     whole = loader.load(5)
     assert torch.equal(whole.actions[::2], parts[0].actions)
+    assert whole.third_view is not None
+    assert parts[1].third_view is not None
     assert torch.equal(whole.third_view[1::2], parts[1].third_view)
 
 
@@ -243,12 +246,14 @@ def test_random_crops_follow_from_the_step(demonstrations, tmp_path):
     config = tiny_policy_config(cameras=2, action=policy, image=ImageConfig(crop_area=0.8))
     normalization = episodes.normalization()
 
-    def batch(step: int):
-        return Stage3Loader(episodes, normalization, config, 9, batch_size=24, seed=0).load(step)
+    def views(step: int) -> torch.Tensor:
+        batch = Stage3Loader(episodes, normalization, config, 9, batch_size=24, seed=0).load(step)
+        assert batch.third_view is not None
+        return batch.third_view
 
-    assert batch(0).third_view.shape == (24, 29, 29, 3)  # 32 √0.8
-    assert torch.equal(batch(3).third_view, batch(3).third_view)
-    corners = {tuple(row.tolist()) for row in batch(3).third_view[:, 0, :, 2]}
+    assert views(0).shape == (24, 29, 29, 3)  # 32 √0.8
+    assert torch.equal(views(3), views(3))
+    corners = {tuple(row.tolist()) for row in views(3)[:, 0, :, 2]}
     assert len(corners) > len(TASKS) * 2  # more edges of the bar than steps could show uncropped
 
 
