@@ -1,6 +1,7 @@
 """The curation of one data set, as plain calls: from raw files to a published version.
 
     raw files ─ ingest ─► demonstrations ─► wrist tracks ─► object tracks ─► alignments ─► verdicts ─► shards ─► version
+                                                 └─► camera motion (egocentric video) ─┘
 
 Every step reads the rows of earlier steps from the lake, computes what has no row under its key yet, and
 commits as it goes. Running again does nothing; a changed setting recomputes its step and what follows.
@@ -16,6 +17,7 @@ from data_schemas.cues import WristTrack
 from data_schemas.pairs import Shard, Verdict
 from data_schemas.versions import Manifest
 from pipelines.alignment.stage import AlignStage
+from pipelines.camera_motion.stage import CameraStage
 from pipelines.datasets.ingest import IngestStage, source_item
 from pipelines.engine.executors import Executor
 from pipelines.engine.lake import Lake
@@ -39,10 +41,11 @@ Progress = Callable[[str, int, int], None]
 UPSTREAM: dict[str, tuple[str, ...]] = {
     "ingest": (),
     "wrist_tracks": ("ingest",),
+    "camera_motion": ("ingest", "wrist_tracks"),
     "object_tracks": ("ingest", "wrist_tracks"),
-    "alignments": ("ingest", "wrist_tracks", "object_tracks"),
-    "verdicts": ("ingest", "wrist_tracks", "object_tracks", "alignments"),
-    "shards": ("ingest", "wrist_tracks", "object_tracks", "alignments", "verdicts"),
+    "alignments": ("ingest", "wrist_tracks", "camera_motion", "object_tracks"),
+    "verdicts": ("ingest", "wrist_tracks", "camera_motion", "object_tracks", "alignments"),
+    "shards": ("ingest", "wrist_tracks", "camera_motion", "object_tracks", "alignments", "verdicts"),
 }
 """Stage -> the stages whose rows it reads, in the order they run."""
 
@@ -85,6 +88,10 @@ class Curation:
     def find_wrists(self) -> StageSummary:
         """Human wrist by detection, robot end effector by projection."""
         return self._run("wrist_tracks", self.work("wrist_tracks"))
+
+    def follow_cameras(self) -> StageSummary:
+        """The camera's own motion, where the recipe says that cameras move."""
+        return self._run("camera_motion", self.work("camera_motion"))
 
     def track_objects(self) -> StageSummary:
         """Keypoints of the manipulated object, found near where the wrist dwelt."""
@@ -144,9 +151,15 @@ class Curation:
         match stage:
             case "wrist_tracks":
                 return Work({i: o.source for i, o in view.outlines.items()}, view.videos)
-            case "object_tracks":
+            case "camera_motion" | "object_tracks":
                 tracked = self.lake.ids(WristTrack, self.keys["wrist_tracks"])
-                return Work({i: o.source for i, o in view.outlines.items() if i in tracked}, view.tracks)
+                labels = {i: o.source for i, o in view.outlines.items() if i in tracked}
+                if stage == "camera_motion":
+                    moving = self.recipe.camera.moving
+                    labels = {
+                        i: label for i, label in labels.items() if view.outlines[i].embodiment in moving
+                    }
+                return Work(labels, view.tracks)
             case "alignments":
                 return Work({i: pair.robot.source for i, pair in view.pairs.items()}, view.pair_inputs)
             case "verdicts":
@@ -213,6 +226,7 @@ def make_stages(recipe: CurateRecipe, lake: Lake) -> dict[str, Stage]:
     stages = (
         IngestStage(recipe.ingest),
         WristStage(recipe.wrists),
+        CameraStage(recipe.camera),
         ObjectStage(recipe.objects),
         AlignStage(recipe.alignment),
         VerdictStage(recipe.verdict),
@@ -232,6 +246,7 @@ def stage_keys(stages: dict[str, Stage]) -> dict[str, str]:
 STEPS = (
     Curation.ingest,
     Curation.find_wrists,
+    Curation.follow_cameras,
     Curation.track_objects,
     Curation.align,
     Curation.judge,

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from data_schemas.camera import CameraMotion
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment
@@ -48,6 +51,12 @@ class Annotated(VideoInput):
 
     wrist: WristTrack | None
     objects: ObjectTrack | None
+    camera: CameraMotion | None = None
+    """None where the camera stands still."""
+
+    def against_scene(self, points: np.ndarray) -> np.ndarray:
+        """Tracks (T, ..., 2) with the camera's own motion taken out."""
+        return points if self.camera is None else self.camera.against_scene(points)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from data_schemas.camera import CameraMotion
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment
@@ -175,7 +176,8 @@ class RunView:
         ids = sorted({outline.demonstration_id for outline in outlines})
         wrists = self._lake.read(WristTrack, self._keys["wrist_tracks"], ids)
         objects = self._lake.read(ObjectTrack, self._keys["object_tracks"], ids)
+        cameras = self._lake.read(CameraMotion, self._keys["camera_motion"], ids)
         return {
-            i: Annotated(row, self._raw_root, wrists.get(i), objects.get(i))
+            i: Annotated(row, self._raw_root, wrists.get(i), objects.get(i), cameras.get(i))
             for i, row in self._demonstrations(ids).items()
         }

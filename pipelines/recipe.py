@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harp.configuration import load_recipe
 from pipelines.alignment.stage import AlignConfig
+from pipelines.camera_motion.stage import CameraConfig
 from pipelines.datasets.base import Reader
 from pipelines.datasets.ingest import IngestConfig
 from pipelines.engine.executor import Limits
@@ -37,6 +38,7 @@ class CurateRecipe(BaseModel):
     """Name of the data set in tables, ids and versions."""
     reader: ReaderConfig
     wrists: WristConfig = WristConfig()
+    camera: CameraConfig = CameraConfig()
     objects: ObjectConfig = ObjectConfig()
     alignment: AlignConfig = AlignConfig()
     verdict: VerdictConfig = VerdictConfig()

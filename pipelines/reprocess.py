@@ -15,6 +15,7 @@ STAGES = tuple(UPSTREAM)
 
 SECTIONS = {
     "wrists": "wrist_tracks",
+    "camera": "camera_motion",
     "objects": "object_tracks",
     "alignment": "alignments",
     "verdict": "verdicts",

@@ -1,4 +1,8 @@
-"""What of a demonstration can be aligned: its wrist, the object that it moves, or what its frames look like."""
+"""What of a demonstration can be aligned: its wrist, the object that it moves, or what its frames look like.
+
+Where the camera moves, tracks are read as motion against the scene: a hand that a turning head keeps in the middle of
+the picture moves, and one that rests while the head turns does not.
+"""
 
 from dataclasses import dataclass
 
@@ -41,8 +45,9 @@ def wrist_signal(side: Annotated) -> Signal | None:
     if side.wrist is None:
         return None
     outside = np.array([flag == "out_of_frame" for flag in side.wrist.flags], dtype=bool)
-    usable = usable_frames(side.wrist.points, side.wrist.visible | outside)
-    return Signal(side.wrist.points, usable, _extent(side, side.wrist.points[usable]))
+    points = side.against_scene(side.wrist.points)
+    usable = usable_frames(points, side.wrist.visible | outside) & _camera_known(side, len(points))
+    return Signal(points, usable, _extent(side, points[usable]))
 
 
 def object_signal(side: Annotated) -> Signal | None:
@@ -54,13 +59,14 @@ def object_signal(side: Annotated) -> Signal | None:
     track = side.objects
     if track is None or track.num_keypoints == 0:
         return None
-    start = track.points[track.box_frame]
-    known = np.isfinite(track.points).all(axis=2) & np.isfinite(start).all(axis=1)
+    places = side.against_scene(track.points)
+    start = places[track.box_frame]
+    known = np.isfinite(places).all(axis=2) & np.isfinite(start).all(axis=1)
     seen = track.visible & known
-    usable = seen.mean(axis=1) >= MIN_VISIBLE_KEYPOINTS
+    usable = (seen.mean(axis=1) >= MIN_VISIBLE_KEYPOINTS) & _camera_known(side, len(places))
     points = np.full((len(seen), 2), np.nan)
     if usable.any():
-        gone = np.where(seen[..., None], track.points - start, np.nan)
+        gone = np.where(seen[..., None], places - start, np.nan)
         points[usable] = np.nanmedian(gone[usable], axis=1) + np.nanmean(start, axis=0)
     return Signal(points, usable, _extent(side, points[usable]))
 
@@ -86,6 +92,11 @@ def extent(points: np.ndarray, width: int, height: int) -> float:
         return 0.0
     steady = median_filter(points, size=(5, 1), mode="nearest")
     return float(np.hypot(*np.ptp(steady, axis=0)) / np.hypot(width, height))
+
+
+def _camera_known(side: Annotated, num_frames: int) -> np.ndarray:
+    """(T,) bool: frames whose place in the scene is known; all of them where the camera stands still."""
+    return np.ones(num_frames, bool) if side.camera is None else side.camera.known
 
 
 def _extent(side: Annotated, points: np.ndarray) -> float:

@@ -92,6 +92,8 @@ class AlignStage(Stage[PairInput]):
                 signal = wrist_signal(side)
             case "object":
                 signal = object_signal(side)
+            case "features" if side.camera is not None:
+                return "needs a camera that stands still"
             case "features":
                 signal = feature_signal(side, self.descriptor)
         if signal is None:

@@ -11,9 +11,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from data_schemas.camera import CameraMotion
 from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment, Verdict
-from pipelines.alignment.cues import object_signal, wrist_signal
+from pipelines.alignment.cues import extent, object_signal, wrist_signal
 from pipelines.engine.stage import Done, Outcome, Stage, StageConfig
 from pipelines.inputs import Annotated, VerdictInput
 
@@ -37,6 +38,8 @@ class VerdictConfig(StageConfig):
     depend on how long the motion takes, so a short task is not taken for a static clip."""
     max_duration_ratio: float = Field(default=4.0, ge=1)
     """Of the longer clip's seconds to the shorter one's."""
+    min_camera_known: float = Field(default=0.5, ge=0, le=1)
+    """Share of frames in which the motion of a moving camera must be known."""
     require_instruction: bool = True
     publish_unpaired_halves: bool = False
     """Judge a half whose partner is missing as a demonstration without partner."""
@@ -77,7 +80,8 @@ def measure(subject: VerdictInput) -> dict[str, float]:
     """What a subject is judged by; NaN where it could not be measured.
 
     Per side `{side}_wrist_visible`, `{side}_object_visible` (shares of frames) and `{side}_motion` (range as a
-    share of the image's diagonal). For pairs `alignment_cost` (spreads of the track), `alignment_usable` (share
+    share of the image's diagonal, against the scene where the camera moves); of a moving camera `{side}_camera_known`
+    (share of frames) and `{side}_camera_motion` (range of the picture's centre in the scene, of the diagonal). For pairs `alignment_cost` (spreads of the track), `alignment_usable` (share
     of frames), `duration_ratio` (human seconds / robot seconds) and `repeated_frames` (share of robot frames
     that show the same human frame as the one before).
     """
@@ -96,10 +100,20 @@ def measure(subject: VerdictInput) -> dict[str, float]:
 def _measure_side(side: Annotated) -> dict[str, float]:
     wrist, moved = wrist_signal(side), object_signal(side)
     extents = [signal.extent for signal in (wrist, moved) if signal is not None and signal.usable.any()]
-    return {
+    metrics = {
         "wrist_visible": float(side.wrist.visible.mean()) if side.wrist is not None else NAN,
         "object_visible": moved.usable_fraction if moved is not None else NAN,
         "motion": max(extents, default=NAN),
+    }
+    return metrics if side.camera is None else metrics | _measure_camera(side.demonstration, side.camera)
+
+
+def _measure_camera(row: Demonstration, camera: CameraMotion) -> dict[str, float]:
+    centre = np.tile([(row.width - 1) / 2, (row.height - 1) / 2], (len(camera.transforms), 1))
+    way = camera.against_scene(centre)[camera.known]
+    return {
+        "camera_known": float(camera.known.mean()),
+        "camera_motion": extent(way, row.width, row.height),
     }
 
 
@@ -135,6 +149,9 @@ def _reasons(subject: VerdictInput, metrics: dict[str, float], config: VerdictCo
         and not any(side.demonstration.instruction.strip() for side in present.values()),
         "too_few_visible_frames": unseen or unaligned,
         "static_clip": static,
+        "camera_lost": any(
+            metrics.get(f"{name}_camera_known", 1.0) < config.min_camera_known for name in present
+        ),
         "duration_ratio": max(ratio, 1.0 / ratio) > config.max_duration_ratio,
         "high_alignment_cost": metrics.get("alignment_cost", NAN) > max_cost,
     }

@@ -1,0 +1,137 @@
+"""Camera motion from the background: corners tracked since a key frame, RANSAC similarity, a new key frame in time.
+
+Corners are found in a key frame, away from the hand, and followed from frame to frame by pyramidal Lucas–Kanade with
+forward–backward check. The similarity (shift, zoom, roll) that most of them agree on takes each frame to its key
+frame, so that errors add up per key frame and not per frame; what disagrees (objects that are carried, the other
+hand) is dropped. When half of the corners are gone, the present frame becomes the key frame.
+
+A similarity, not a homography: on a background that is not a plane the four further numbers fit the nearest surface,
+and a chain of homographies runs off to infinity where a head turns; a chain of similarities stays bounded. What it
+leaves is parallax and perspective.
+
+Convention: pixels (x, y) of the original frame, centres at integers. A transform (3, 3) takes pixels of a frame to
+pixels of the clip's first frame, continued beyond its borders.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIDE = 480
+"""Longer side of the frames that are analysed: at most, pixels."""
+CELLS, PER_CELL = 48, 6
+"""Cells of the picture that corners are spread over, and corners in each at most."""
+MIN_CORNERS = 12
+"""Fewer tell nothing."""
+BACK_ERROR = 0.7
+"""Analysed pixels by which a corner may miss its start when it is tracked back."""
+REPROJECTION = 1.5
+"""Analysed pixels within which a corner agrees with the camera's motion."""
+MIN_AGREEING = 0.4
+"""Share of the corners that must agree; below, the picture was cut or is filled by something that moves."""
+RENEW = 0.5
+"""Share of a key frame's corners below which a new key frame is taken."""
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """Motion of the camera through a clip."""
+
+    transforms: np.ndarray
+    """(T, 3, 3) float64; where unknown, the last known motion is carried on."""
+    agreement: np.ndarray
+    """(T,) share of the tracked corners that agree with it; 0 where unknown. The first frame has 1."""
+
+
+@dataclass
+class _KeyFrame:
+    """Corners of a key frame that still agree, there and in the present frame, analysed pixels."""
+
+    to_first: np.ndarray
+    start: np.ndarray
+    now: np.ndarray
+    count: int
+
+
+def estimate_camera_path(frames: Iterable[np.ndarray], wrists: np.ndarray, reach: float) -> CameraPath:
+    """Follow the camera.
+
+    Args:
+        frames: T frames (H, W, 3) uint8 RGB.
+        wrists: (T, 2) pixels, NaN where unknown: corners near them belong to the hand.
+        reach: how near, as a share of the longer side.
+    """
+    transforms, agreement = [], []
+    key: _KeyFrame | None = None
+    previous = np.empty(0)
+    to_small = np.eye(3)
+    for frame, wrist in zip(frames, wrists, strict=True):
+        small, to_small = _shrunk(frame)
+        hand = to_small[:2, :2] @ wrist + to_small[:2, 2], reach * max(small.shape)
+        motion, share = (np.eye(3), 1.0) if key is None else _follow(key, previous, small)
+        last = transforms[-1] if transforms else np.eye(3)
+        transforms.append(last if motion is None else motion)
+        agreement.append(share)
+        if key is None or motion is None or len(key.now) < max(MIN_CORNERS, RENEW * key.count):
+            corners = _corners(small, *hand)
+            key = _KeyFrame(transforms[-1], corners, corners, len(corners))
+        previous = small
+    back = np.linalg.inv(to_small)
+    return CameraPath(back @ np.stack(transforms) @ to_small, np.array(agreement))
+
+
+def _follow(key: _KeyFrame, previous: np.ndarray, image: np.ndarray) -> tuple[np.ndarray | None, float]:
+    """Track the key frame's corners one frame on; the present frame's transform, or None, and the agreement."""
+    if len(key.now) < MIN_CORNERS:
+        return None, 0.0
+    start = key.now[:, None]
+    options = {"winSize": (21, 21), "maxLevel": 4, "criteria": (3, 20, 0.01)}
+    there, found, _ = cv2.calcOpticalFlowPyrLK(previous, image, start, None, **options)  # pyright: ignore
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(image, previous, there, None, **options)  # pyright: ignore
+    error = np.hypot(*(back - start)[:, 0].T)
+    good = (found[:, 0] > 0) & (returned[:, 0] > 0) & (error < BACK_ERROR)
+    key.start, key.now = key.start[good], there[good, 0]
+    if len(key.now) < MIN_CORNERS:
+        return None, 0.0
+    cv2.setRNGSeed(0)
+    matrix, agrees = cv2.estimateAffinePartial2D(
+        key.now, key.start, ransacReprojThreshold=REPROJECTION, maxIters=500, confidence=0.999
+    )
+    if matrix is None or agrees.mean() < MIN_AGREEING:
+        return None, 0.0
+    inside = agrees[:, 0] > 0
+    key.start, key.now = key.start[inside], key.now[inside]
+    return key.to_first @ np.vstack([matrix, [0, 0, 1]]), float(inside.mean())
+
+
+def _corners(image: np.ndarray, hand: np.ndarray, radius: float) -> np.ndarray:
+    """(N, 2) float32 corners outside a disc around the hand, the strongest of each cell of a grid.
+
+    Per cell, because a bright textured thing in front of a plain wall has the strongest corners of the picture; the
+    background is what covers most of it.
+    """
+    mask = np.full(image.shape, 255, np.uint8)
+    if np.isfinite(hand).all():
+        cv2.circle(mask, np.round(hand).astype(int).tolist(), round(radius), 0, -1)
+    found = cv2.goodFeaturesToTrack(image, 40 * CELLS, qualityLevel=0.001, minDistance=7, mask=mask)
+    if found is None:
+        return np.empty((0, 2), np.float32)
+    side = np.sqrt(image.size / CELLS)
+    column, row = (found[:, 0] // side).astype(int).T
+    cell = row * image.shape[1] + column
+    order = np.argsort(cell, kind="stable")  # within a cell the strongest stay first
+    rank = np.arange(len(order)) - np.searchsorted(cell[order], cell[order])
+    return found[order[rank < PER_CELL], 0]
+
+
+def _shrunk(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Grey image whose longer side is at most `SIDE`, and the (3, 3) map to its pixels."""
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    height, width = gray.shape
+    scale = min(1.0, SIDE / max(height, width))
+    if scale < 1:
+        gray = cv2.resize(gray, (round(scale * width), round(scale * height)), interpolation=cv2.INTER_AREA)
+    x, y = gray.shape[1] / width, gray.shape[0] / height
+    return gray, np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
