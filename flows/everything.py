@@ -1,12 +1,14 @@
 """Flow `everything`: simulate, curate, train, evaluate, report. This is what `make demo` runs."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from pydantic import Field
 
 from flows.curate import curate
+from flows.parameters import Change, Executor, Text
 from flows.train import evaluate, train
 from pipelines.engine.lake import Lake
 from pipelines.quality.report.page import write_report
@@ -16,11 +18,11 @@ from simulation.tabletop import TabletopConfig, generate
 
 @flow(name="everything", validate_parameters=True)
 def everything(
-    out: str,
-    pairs: int = 40,
+    out: Text,
+    pairs: Annotated[int, Field(ge=4)] = 40,
     seed: int = 0,
-    executor: Literal["local", "ray"] = "ray",
-    overrides: list[str] | None = None,
+    executor: Executor = "ray",
+    overrides: list[Change] | None = None,
 ) -> RunRecord:
     """The whole of HARP, small, on demonstrations that it simulates.
 

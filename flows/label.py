@@ -1,46 +1,46 @@
 """Flow `label`: latent-action labels of a published version by a stage-1 run."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from prefect import flow
+from prefect import flow, task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import Field
 
-from harp.data.version import PublishedVersion, version_folder
+from flows.parameters import DatasetName, Executor, Seconds, Text
+from flows.retries import RETRIES
+from flows.versions import find_version, stage1_run
+from harp.data.version import PublishedVersion
 from harp.progress import ProgressBars
 from pipelines.engine.executors import make_executor
-from pipelines.label import label_version
+from pipelines.label import Labelling, label_version
 
 
 @flow(name="label", validate_parameters=True)
 def label(
-    lake: str,
-    model: str,
-    version: str = "latest",
-    horizons: list[float] | None = None,
-    executor: Literal["local", "ray"] = "ray",
-    gpus: float = 0.0,
+    lake: Text,
+    model: Text | None = None,
+    version: Text = "latest",
+    horizons: list[Seconds] | None = None,
+    executor: Executor = "ray",
+    gpus: Annotated[float, Field(ge=0)] = 0.0,
+    dataset: DatasetName | None = None,
 ) -> str:
     """Label every transition of a version that has no label yet; the key of the labels.
 
     Args:
         lake: folder of the lake with the version.
-        model: folder of a finished stage-1 run.
+        model: folder of a finished stage-1 run; by default that of flow `train` on the version.
         version: id, or `latest`.
         horizons: seconds between the two frames; by default the middle of the range that stage 1 drew from.
         executor: `ray` (embedded, or the cluster at RAY_ADDRESS) or `local` (in this process).
         gpus: of each worker.
+        dataset: whose latest version, where the lake has several data sets.
     """
-    opened = PublishedVersion.open(version_folder(Path(lake), version))
-    with ProgressBars() as bars, make_executor(executor) as workers:
-        done = label_version(
-            opened,
-            Path(model),
-            workers,
-            horizons=tuple(horizons or ()),
-            gpus=gpus,
-            progress=lambda finished, total: bars("latent_actions", finished, total),
-        )
+    folder = find_version(lake, version, dataset)
+    run = Path(model) if model else stage1_run(folder)
+    done = label_clips(folder, run, horizons or [], executor, gpus)
     labels = done.labels
     row = {
         "version": labels.version_id,
@@ -52,3 +52,19 @@ def label(
     }
     create_table_artifact([row], key="labels", description=f"labels {labels.key}")
     return labels.key
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def label_clips(
+    version: Path, model: Path, horizons: list[float], executor: Executor, gpus: float
+) -> Labelling:
+    """All clips that have no labels yet."""
+    with ProgressBars() as bars, make_executor(executor) as workers:
+        return label_version(
+            PublishedVersion.open(version),
+            model,
+            workers,
+            horizons=tuple(horizons),
+            gpus=gpus,
+            progress=lambda finished, total: bars("latent_actions", finished, total),
+        )

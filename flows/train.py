@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 
-from harp.data.version import version_folder
+from flows.parameters import Change, Count, DatasetName, Text
+from flows.retries import RETRIES
+from flows.versions import find_version, stage1_run
 from harp.evaluation.representation import evaluate_representation
 from harp.recipes import load_stage1_recipe
+from harp.training.config import Stage1Config
 from harp.training.progress import bars
 from harp.training.ray_workers import OnRay
 from harp.training.stage1 import train_stage1
@@ -15,31 +19,41 @@ from harp.training.stage1 import train_stage1
 
 @flow(name="train", validate_parameters=True)
 def train(
-    lake: str,
-    out: str,
-    version: str = "latest",
-    recipe: str = "laptop",
-    overrides: list[str] | None = None,
-    workers: int = 1,
-) -> None:
+    lake: Text,
+    out: Text | None = None,
+    version: Text = "latest",
+    recipe: Text = "laptop",
+    overrides: list[Change] | None = None,
+    workers: Count = 1,
+    dataset: DatasetName | None = None,
+) -> str:
     """Train HARP-VE and HARP-LAM on a version. A killed run continues where its last checkpoint stands.
 
     Args:
         lake: folder of the lake with the version.
-        out: folder of the run.
+        out: folder of the run; by default `runs/stage1-<version>`.
         version: id, or `latest`.
         recipe: `laptop`, `paper`, or a YAML file.
         overrides: `key.path=value` changes to the recipe.
         workers: more than one run on Ray, on the cluster at RAY_ADDRESS where that is set.
+        dataset: whose latest version, where the lake has several data sets.
     """
-    config, folder = load_stage1_recipe(recipe, overrides or []), version_folder(Path(lake), version)
-    launch = OnRay(workers, Path(out)) if workers > 1 else None
+    config, folder = load_stage1_recipe(recipe, overrides or []), find_version(lake, version, dataset)
+    run = Path(out) if out else stage1_run(folder)
+    optimize(config, folder, run, workers)
+    return str(run)
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def optimize(config: Stage1Config, version: Path, run: Path, workers: int) -> None:
+    """All steps that the run has not done yet."""
+    launch = OnRay(workers, run) if workers > 1 else None
     with bars() as observers:
-        train_stage1(config, folder, Path(out), launch=launch, observers=observers)
+        train_stage1(config, version, run, launch=launch, observers=observers)
 
 
 @flow(name="evaluate", validate_parameters=True)
-def evaluate(run: str) -> None:
+def evaluate(run: Text) -> None:
     """Retrieval and paired distance on held-out pairs, before and after stage 1; the table becomes an artifact.
 
     Args:

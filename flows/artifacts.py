@@ -1,0 +1,70 @@
+"""What a run leaves in the Prefect UI: progress while it goes on, then a table of counts and a page with pictures."""
+
+import time
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from pipelines.curate import Curation, Progress
+from pipelines.quality.report.digest import digest
+from pipelines.runs import RunRecord
+
+UPDATE_SECONDS = 2.0
+
+
+class StageProgress:
+    """Forwards progress to the terminal and, now and then, to a progress artifact of each stage."""
+
+    def __init__(self, bars: Progress, dataset: str) -> None:
+        self._bars, self._dataset = bars, dataset
+        self._shown: dict[str, tuple[UUID, float]] = {}
+
+    def __call__(self, stage: str, finished: int, total: int) -> None:
+        self._bars(stage, finished, total)
+        share = 100.0 * finished / total if total else 100.0
+        if stage not in self._shown:
+            key = artifact_key(self._dataset, stage)
+            artifact = create_progress_artifact(progress=share, key=key, description=f"{total} items")
+            assert isinstance(artifact, UUID), "called from a coroutine"
+        else:
+            artifact, last = self._shown[stage]
+            if finished < total and time.monotonic() - last < UPDATE_SECONDS:
+                return
+            update_progress_artifact(artifact_id=artifact, progress=share)
+        self._shown[stage] = (artifact, time.monotonic())
+
+
+def counts_table(record: RunRecord) -> None:
+    """One row per stage: how many items, and what became of them."""
+    rows = [
+        {
+            "stage": stage.name,
+            "items": stage.total,
+            "already done": stage.already_done,
+            "done": stage.done,
+            "filtered": ", ".join(f"{reason} {number}" for reason, number in stage.filtered.items()),
+            "failed": ", ".join(f"{reason} {number}" for reason, number in stage.failed.items()),
+            "seconds": round(stage.seconds, 1),
+        }
+        for stage in record.stages
+    ]
+    description = f"version {record.version_id}" + ("" if record.version_is_new else " (unchanged)")
+    create_table_artifact(rows, key=artifact_key(record.dataset, "counts"), description=description)
+
+
+def digest_page(curation: Curation) -> None:
+    """Verdicts and a contact sheet of some pairs."""
+    record = curation.record
+    create_markdown_artifact(
+        digest(curation.lake, record, curation.view), key=artifact_key(record.dataset, "digest")
+    )
+
+
+def artifact_key(dataset: str, name: str) -> str:
+    """Prefect takes lower-case letters, digits and dashes."""
+    return f"{dataset}-{name}".replace("_", "-").lower()

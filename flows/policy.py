@@ -1,0 +1,90 @@
+"""Flow `policy`: stages 2 and 3 on labels and demonstrations, then what the policy does in closed loop."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.parameters import Change, Count, Text
+from flows.retries import RETRIES
+from harp.evaluation.closed_loop.actors import environment_factory
+from harp.evaluation.closed_loop.evaluate import default_out, evaluate_closed_loop
+from harp.evaluation.closed_loop.results import ClosedLoopResult
+from harp.progress import ProgressBars
+from harp.recipes import load_stage2_recipe, load_stage3_recipe
+from harp.training.policy_run import Start
+from harp.training.progress import bars
+from harp.training.stage2 import train_stage2
+from harp.training.stage3 import train_stage3
+
+
+@flow(name="policy", validate_parameters=True)
+def policy(
+    lake: Text,
+    labels: Text,
+    model: Text,
+    demonstrations: Text,
+    out: Text,
+    recipe: Text = "tiny",
+    stage2_overrides: list[Change] | None = None,
+    stage3_overrides: list[Change] | None = None,
+    environment: Text = "tabletop",
+    tasks: list[Text] | None = None,
+    trials: Count = 60,
+    workers: Count = 1,
+) -> None:
+    """Pretrain a policy on latent actions, train its action head on demonstrations, and let it act.
+
+    Args:
+        lake: folder of the lake with the labels.
+        labels: key of a labelling, or `latest`.
+        model: folder of the stage-1 run that made them.
+        demonstrations: folder of robot demonstrations with actions.
+        out: folder of the runs `stage2` and `stage3`, the evaluation is below the latter.
+        recipe: of both stages.
+        stage2_overrides: `key.path=value` changes to the recipe of stage 2.
+        stage3_overrides: the same of stage 3.
+        environment: where the policy acts.
+        tasks: of the environment; all by default.
+        trials: of each task.
+        workers: processes that run trials at the same time.
+    """
+    folder = Path(out)
+    pretrain(Path(lake), labels, Path(model), folder / "stage2", recipe, stage2_overrides or [])
+    finetune(folder / "stage2", Path(demonstrations), folder / "stage3", recipe, stage3_overrides or [])
+    result = act(folder / "stage3", environment, tasks or [], trials, workers)
+    create_markdown_artifact(result.markdown(), key="closed-loop", description=f"policy {folder / 'stage3'}")
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def pretrain(lake: Path, labels: str, model: Path, run: Path, recipe: str, overrides: Sequence[str]) -> None:
+    """Stage 2."""
+    config = load_stage2_recipe(recipe, overrides)
+    with bars() as observers:
+        train_stage2(config, lake, run, labels=(labels,), start=Start(stage1=model), observers=observers)
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def finetune(stage2: Path, demonstrations: Path, run: Path, recipe: str, overrides: Sequence[str]) -> None:
+    """Stage 3."""
+    config = load_stage3_recipe(recipe, overrides)
+    with bars("demonstrations") as observers:
+        train_stage3(config, str(stage2), demonstrations, run, observers=observers)
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def act(stage3: Path, environment: str, tasks: Sequence[str], trials: int, workers: int) -> ClosedLoopResult:
+    """All trials that have not been run yet."""
+    with ProgressBars() as show:
+        return evaluate_closed_loop(
+            environment_factory(environment),
+            environment,
+            str(stage3),
+            default_out(str(stage3), environment),
+            tasks=tasks,
+            trials=trials,
+            workers=workers,
+            progress=lambda done, total, successes: show("trials", done, total, f"{successes} succeeded"),
+        )

@@ -1,0 +1,53 @@
+"""A failure that may pass is tried again, one that lasts is not."""
+
+import httpx
+import pytest
+from deltalake.exceptions import CommitFailedError
+from prefect.states import Failed
+from ray.exceptions import RaySystemError, RayTaskError
+
+from data_schemas.errors import BadInput, UserError
+from flows.curate import publish, run_step
+from flows.label import label_clips
+from flows.retries import passes
+from flows.train import optimize
+
+ANY = (run_step, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError("peer"),
+        OSError(5, "Input/output error"),
+        TimeoutError(),
+        httpx.ConnectTimeout("slow"),
+        CommitFailedError("conflict"),
+        RaySystemError("the raylet is gone"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_may_pass(error: Exception):
+    assert passes(*ANY, Failed(data=error))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("the disk is full"),
+        BadInput("truncated_video", "half of it"),
+        FileNotFoundError("raw"),
+        PermissionError("lake"),
+        KeyError("a bug"),
+        RayTaskError("process", "traceback", KeyError("a bug in a stage")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_lasts(error: Exception):
+    assert not passes(*ANY, Failed(data=error))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", [run_step, publish, label_clips, optimize], ids=lambda task: task.name)
+def test_the_wait_doubles(task):
+    assert (task.retries, task.retry_delay_seconds) == (3, [10, 20, 40])
+    assert task.retry_condition_fn is passes
