@@ -12,8 +12,6 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-import torch
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -30,12 +28,13 @@ def worked(
         make: returns what is done with an item; with several workers it, the items and the results must be picklable.
 
     Raises:
-        Whatever the work raises; items that were not begun are given up then.
+        Exception: what the work raised; items that were not begun are given up then.
     """
-    if workers == 1 or len(items) < 2:
-        work = make() if items else None
+    if not items:
+        return
+    if workers == 1 or len(items) == 1:
+        work = make()
         for item in items:
-            assert work is not None
             yield work(item)
         return
     with ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _start) as pool:
@@ -48,7 +47,8 @@ def worked(
 
 
 def _start() -> None:
-    torch.set_num_threads(1)  # the processes share the cores
+    # The processes share the cores. Read when torch and Mesa's renderer are loaded, which is later.
+    os.environ |= {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

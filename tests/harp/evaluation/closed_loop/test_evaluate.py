@@ -74,6 +74,7 @@ def test_what_was_played_before_a_failure_stays(tmp_path: Path) -> None:
     assert set(played(tmp_path / "diary").values()) == {1}
 
 
+@pytest.mark.slow
 def test_processes_play_the_same_as_one(tmp_path: Path) -> None:
     alone = evaluate(tmp_path, "alone", films=0)
     (tmp_path / "diary").unlink()
