@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
@@ -18,7 +19,14 @@ from pipelines.runs import RunRecord, problems
 from pipelines.shards.publish import list_versions
 
 PAIRS = 6
-QUICK = ["training.steps=6", "data.pairs_per_batch=2", "evaluation_frames=2"]
+TRIALS = "stage3/evaluation/tabletop/trials.jsonl"
+QUICK: dict[str, Any] = {
+    "overrides": ["training.steps=6", "data.pairs_per_batch=2", "evaluation_frames=2"],
+    "demonstrations": 2,
+    "trials": 1,
+    "stage2_overrides": ["training.steps=3", "data.batch_size=4", "test_transitions=4"],
+    "stage3_overrides": ["training.steps=3", "data.batch_size=4", "test_steps=4"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(server: None, out: Path) -> RunRecord:
-    return everything(str(out), pairs=PAIRS, overrides=QUICK)
+    return everything(str(out), pairs=PAIRS, **QUICK)
 
 
 def test_the_first_run_publishes_pairs_and_measures_them(first: RunRecord, out: Path):
@@ -49,20 +57,34 @@ def test_the_first_run_publishes_pairs_and_measures_them(first: RunRecord, out: 
     assert {"unadapted", "stage 1"} < set(evaluation["rows"])
 
 
+def test_a_policy_pretrained_on_labels_acts(first: RunRecord, out: Path):
+    stage2 = json.loads((out / "stage2" / "config.json").read_text())
+    (labels,) = (out / "lake" / "labels").glob("*.json")
+    assert [source["labels"] for source in stage2["data"]["sources"]] == [labels.stem]
+    stage3 = json.loads((out / "stage3" / "config.json").read_text())
+    assert stage3["start"].startswith("policy@")
+    evaluation = json.loads((out / "stage3" / "evaluation" / "tabletop" / "evaluation.json").read_text())
+    assert [(trial["task"], trial["index"]) for trial in evaluation["trials"]] == [("press", 0)]
+
+
 def test_the_report_shows_every_pair_and_loads_nothing(first: RunRecord, out: Path):
     page = (out / "report.html").read_text()
     assert page.count('class="sheet"') == PAIRS
     assert "Do human and robot videos meet?" in page
+    assert "A policy that acts" in page
+    assert page.count("<video") == 1
     for loaded in ('src="http', "<script", "@import", 'href="http'):
         assert loaded not in page
 
 
 def test_a_second_run_computes_nothing(first: RunRecord, out: Path):
     before = {path: path.stat().st_mtime_ns for path in (out / "lake" / "shards").rglob("*.tar")}
-    second = everything(str(out), pairs=PAIRS, overrides=QUICK)
+    trials = (out / TRIALS).read_text()
+    second = everything(str(out), pairs=PAIRS, **QUICK)
     assert second.items_processed == 0
     assert (second.version_id, second.version_is_new) == (first.version_id, False)
     assert {path: path.stat().st_mtime_ns for path in (out / "lake" / "shards").rglob("*.tar")} == before
+    assert (out / TRIALS).read_text() == trials
 
 
 def test_damage_is_named_and_stops_nothing_else(first: RunRecord, out: Path, tmp_path: Path):

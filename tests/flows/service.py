@@ -1,0 +1,169 @@
+"""A Prefect server and a process worker on loopback, with the repository's deployments: what a data team runs."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 900.0
+T = TypeVar("T")
+
+
+class Service:
+    """Runs in a folder that holds prefect.yaml, the flows, and what a test puts under `data`."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{port}/api"
+        self.environment = {
+            **os.environ,
+            "PREFECT_HOME": str(folder / "home"),
+            "PREFECT_API_URL": self.url,
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+        }
+        for name in ("prefect.yaml", "automations.yaml"):
+            shutil.copy(ROOT / name, folder / name)
+        shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+        self._server = self._start(
+            "server.log", "server", "start", "--host", "127.0.0.1", "--port", str(port)
+        )
+        until(self._answers, "the Prefect server comes up")
+        self._worker: subprocess.Popen | None = None
+
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command that has to succeed."""
+        result = self.try_prefect(*arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def try_prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            check=False, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+
+    def script(self, name: str) -> None:
+        """One of docker/, outside a container."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(
+            [str(ROOT / "docker" / name)], check=True, cwd=self.folder, env={**self.environment, "PATH": path},
+            capture_output=True, timeout=PATIENCE,
+        )  # fmt: skip
+
+    def start_worker(self) -> None:
+        self._worker = self._start("worker.log", "worker", "start", "--pool", "harp", "--type", "process")
+
+    def kill_worker(self) -> None:
+        """SIGKILL, with all flows that it started, as when a machine loses its power."""
+        assert self._worker is not None
+        family = [
+            psutil.Process(self._worker.pid),
+            *psutil.Process(self._worker.pid).children(recursive=True),
+        ]
+        for process in family:
+            if process.is_running():
+                process.kill()
+        self._worker.wait()
+        self._worker = None
+
+    def stop(self) -> None:
+        for process in (self._worker, self._server):
+            if process is not None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(120)
+
+    # === The API, as the UI uses it ===
+
+    def post(self, path: str, **body: Any) -> Any:
+        response = httpx.post(f"{self.url}/{path}", json=body, timeout=60)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def deployment(self, name: str) -> dict:
+        return httpx.get(f"{self.url}/deployments/name/{name}", timeout=60).raise_for_status().json()
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """Start a run; its id."""
+        return self.post(
+            f"deployments/{self.deployment(deployment)['id']}/create_flow_run", parameters=parameters
+        )["id"]
+
+    def runs(self, deployment: str) -> list[dict]:
+        ids = {"any_": [self.deployment(deployment)["id"]]}
+        return self.post("flow_runs/filter", deployments={"id": ids})
+
+    def state(self, run: str) -> dict:
+        return httpx.get(f"{self.url}/flow_runs/{run}", timeout=60).raise_for_status().json()["state"]
+
+    def wait(self, run: str, *wanted: str) -> dict:
+        """Until the run is in one of these types of states; fails if it ends in another."""
+
+        def arrived() -> dict | None:
+            state = self.state(run)
+            if state["type"] in wanted:
+                return state
+            assert state["type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), state
+            return None
+
+        return until(arrived, f"run {run} is {' or '.join(wanted)}")
+
+    def logs(self, run: str) -> str:
+        entries = self.post("logs/filter", logs={"flow_run_id": {"any_": [run]}})
+        return "\n".join(entry["message"] for entry in entries)
+
+    def artifacts(self, run: str) -> dict[str, dict]:
+        """Of a run, by key."""
+        found = self.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
+        return {artifact["key"]: artifact for artifact in found}
+
+    def flow_processes(self) -> list[psutil.Process]:
+        """Of the worker: one per run."""
+        assert self._worker is not None
+        return psutil.Process(self._worker.pid).children()
+
+    def _start(self, log: str, *arguments: str) -> subprocess.Popen:
+        with (self.folder / log).open("ab") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "prefect", *arguments],
+                cwd=self.folder, env=self.environment, stdout=file, stderr=file,
+            )  # fmt: skip
+
+    def _answers(self) -> bool:
+        assert self._server.poll() is None, (self.folder / "server.log").read_text()[-2000:]
+        try:
+            urllib.request.urlopen(f"{self.url}/health", timeout=5)
+        except OSError:
+            return False
+        return True
+
+
+def until(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+    """What the condition gives once it is true of something."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain until {what}"
+        time.sleep(0.5)
+    return value
+
+
+def ray_workers(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Ray's processes below these."""
+    family = [
+        child for process in processes if process.is_running() for child in process.children(recursive=True)
+    ]
+    return [process for process in family if "ray" in process.name() or "raylet" in process.name()]
