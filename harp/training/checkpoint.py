@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from harp.training.stage import TrainingStage
+from harp.training.distributed import rank
+from harp.training.sharding import shared_like, whole_on_first
+from harp.training.stage import Trained, TrainingStage
 
 
 class Checkpoints:
@@ -26,18 +28,32 @@ class Checkpoints:
     def save(
         self, step: int, stage: TrainingStage, optimizer: torch.optim.Optimizer, loader: dict[str, Any]
     ) -> None:
-        """Write the state after `step` steps and drop older checkpoints."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f".partial-{step:06d}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        save_file(_plain(stage.trained_state()), partial / "model.safetensors")
+        """Write the state after `step` steps and drop older checkpoints.
+
+        Every worker has to call this; the first one writes.
+        """
         moments = {
             f"{index}.{name}": value
             for index, state in optimizer.state_dict()["state"].items()
             for name, value in state.items()
         }
-        save_file(_plain(moments), partial / "optimizer.safetensors")
+        trained, moments = whole_on_first(stage.trained_state()), whole_on_first(moments)
+        if rank() == 0:
+            self._write(step, trained, moments, loader)
+
+    def _write(
+        self,
+        step: int,
+        trained: dict[str, torch.Tensor],
+        moments: dict[str, torch.Tensor],
+        loader: dict[str, Any],
+    ) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f".partial-{step:06d}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        save_file(trained, partial / "model.safetensors")
+        save_file(moments, partial / "optimizer.safetensors")
         (partial / "state.json").write_text(json.dumps({"step": step, "loader": loader}))
         _flush(partial)
         final = self._folder / f"step-{step:06d}"
@@ -55,22 +71,29 @@ class Checkpoints:
         steps = self._steps()
         if not steps:
             return None
-        stage.load_trained_state(load_file(steps[-1] / "model.safetensors"))
+        self.load_trained(stage)
         moments = load_file(steps[-1] / "optimizer.safetensors")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         restored: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in moments.items():
             index, key = name.split(".", 1)
-            restored.setdefault(int(index), {})[key] = value
+            own = parameters[int(index)]
+            share = (
+                shared_like(value, own) if value.shape == own.shape else value
+            )  # the step count is a number
+            restored.setdefault(int(index), {})[key] = share
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": restored, "param_groups": groups})
         return json.loads((steps[-1] / "state.json").read_text())
 
+    def load_trained(self, stage: Trained) -> None:
+        """Restore what was trained up to the newest checkpoint, which has to be there."""
+        own = stage.trained_state()
+        state = load_file(self._steps()[-1] / "model.safetensors")
+        stage.load_trained_state({n: shared_like(t, own[n]) if n in own else t for n, t in state.items()})
+
     def _steps(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"))
-
-
-def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _flush(folder: Path) -> None:

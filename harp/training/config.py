@@ -44,6 +44,14 @@ class OptimizationConfig(BaseModel):
     """Steps."""
 
 
+class PolicyTrainingConfig(OptimizationConfig):
+    """Optimization of stages 2 and 3."""
+
+    sharding: bool = False
+    """On several workers, keep a share of weights, gradients and AdamW moments on each (FSDP) instead of all on every
+    one (DDP): slower, for policies that do not fit."""
+
+
 class TrainingConfig(OptimizationConfig):
     """Optimization of stage 1."""
 

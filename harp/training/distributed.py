@@ -5,7 +5,6 @@ number of all items, so that a sum over workers (and over micro-batches) is the 
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -72,25 +71,18 @@ def gathered_objects(items: Sequence[str]) -> list[str]:
 
 
 def parallel(stage: nn.Module, may_skip_parameters: bool) -> nn.Module:
-    """The stage, or on several workers a wrapper that averages its gradients over them.
+    """A wrapper of the stage that averages its gradients over the workers.
 
-    The wrapper has a process group of its own: it sends gradients while the backward pass runs, in which the stage
+    It has a process group of its own: it sends gradients while the backward pass runs, in which the stage
     may send something, too.
 
     Args:
         may_skip_parameters: a worker's part of a batch may leave parameters without gradient, for which the others
             must not wait.
     """
-    if world_size() == 1:
-        return stage
     return DistributedDataParallel(
         stage, process_group=dist.new_group(), find_unused_parameters=may_skip_parameters
     )
-
-
-def without_sync(model: nn.Module) -> AbstractContextManager[Any]:
-    """Context in which gradients are summed up on each worker and not sent, for all micro-batches but the last."""
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def to_device(batch: T, device: torch.device) -> T:

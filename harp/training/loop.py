@@ -8,8 +8,8 @@ The numbers of a step come from the device once, after the backward pass.
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
 
 from harp.data.prefetch import StepLoader
 from harp.training.checkpoint import Checkpoints
@@ -30,10 +32,10 @@ from harp.training.distributed import (
     summed,
     to_device,
     wait_for_all,
-    without_sync,
     world_size,
 )
 from harp.training.metrics import MetricsLog
+from harp.training.sharding import shard, whole
 from harp.training.stage import Counts, StepOutput, TrainingStage
 
 Observer = Callable[[int, int, dict[str, float]], None]
@@ -44,7 +46,7 @@ class TrainingDiverged(Exception):
     """The loss or a gradient is not finite; says at which step and on what data."""
 
 
-CURVES = "curves.png"
+CHECKPOINTS, CURVES = "checkpoints", "curves.png"
 
 
 def learning_rate_factor(step: int, config: OptimizationConfig) -> float:
@@ -70,8 +72,9 @@ def run_steps(
     Raises:
         TrainingDiverged: a loss or gradient is NaN or infinite. Nothing of that step is kept.
     """
+    model = on_workers(stage)
     optimizer = torch.optim.AdamW(stage.parameter_groups())
-    checkpoints = Checkpoints(out / "checkpoints")
+    checkpoints = Checkpoints(out / CHECKPOINTS)
     resumed = checkpoints.load(stage, optimizer)
     done = resumed["step"] if resumed else 0
     if resumed:
@@ -80,7 +83,6 @@ def run_steps(
     wait_for_all()  # before the first one may write the next checkpoint
     log = MetricsLog(out, done) if rank() == 0 else None
     stage.train()
-    model = parallel(cast(nn.Module, stage), stage.may_skip_parameters)
     batches = iter(loader)
     clock = time.perf_counter()
     while micro_batches := list(islice(batches, config.accumulate)):
@@ -102,13 +104,35 @@ def run_steps(
         done = step + 1
         if log:
             log.write(step, metrics)
-            if done % config.checkpoint_every == 0 or done == config.steps:
-                checkpoints.save(done, stage, optimizer, loader.state_dict())
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            checkpoints.save(done, stage, optimizer, loader.state_dict())
+        if log:
             observe(done, config.steps, metrics)
     if log:
         log.close()
         draw_curves({out.name: out}, out / CURVES)
     wait_for_all()
+
+
+def on_workers(stage: TrainingStage) -> nn.Module:
+    """What to call in the stage's place: itself, or what carries gradients between workers."""
+    module, units = cast(nn.Module, stage), stage.units_to_shard()
+    if world_size() == 1:
+        return module
+    if units is None:
+        return parallel(module, stage.may_skip_parameters)
+    return cast(nn.Module, shard(module, units))
+
+
+@contextmanager
+def synchronized(model: nn.Module, is_last: bool) -> Iterator[None]:
+    """Send gradients after the last micro-batch of a step alone; before, each worker sums up its own."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(is_last)
+        yield
+    else:
+        with nullcontext() if is_last or not isinstance(model, DistributedDataParallel) else model.no_sync():
+            yield
 
 
 def forward_backward(
@@ -120,7 +144,7 @@ def forward_backward(
     outputs = []
     for batch in micro_batches:
         is_last = batch is micro_batches[-1]
-        with nullcontext() if is_last else without_sync(model):
+        with synchronized(model, is_last):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 output: StepOutput = model(batch, totals)
             # The wrapper averages gradients over the workers; shares of a mean have to be summed.
@@ -137,7 +161,7 @@ def _totals(counts: Sequence[Counts], device: torch.device) -> Counts:
 
 def _clip(optimizer: torch.optim.Optimizer, largest: float) -> dict[str, torch.Tensor]:
     return {
-        f"gradient_{group['name']}": nn.utils.clip_grad_norm_(group["params"], largest)
+        f"gradient_{group['name']}": whole(nn.utils.clip_grad_norm_(group["params"], largest))
         for group in optimizer.param_groups
     }
 

@@ -19,9 +19,12 @@ from harp.policy.config import POLICIES, PolicyConfig
 from harp.policy.language_model import empty_language_model, load_language_model
 from harp.policy.prismatic import PrismaticVLA, empty_prismatic
 from harp.policy.tokenizer import TOKENIZER_FILE, PolicyTokenizer, language_model_folder, load_tokenizer
+from harp.training.checkpoint import Checkpoints
 from harp.training.config import OptimizationConfig
-from harp.training.distributed import default_device
+from harp.training.distributed import default_device, world_size
+from harp.training.loop import CHECKPOINTS
 from harp.training.metrics import summarize_metrics
+from harp.training.policy_stage import PolicyStage
 from harp.training.progress import Observers, followed, logged
 from harp.training.run_folder import RunFolder
 from harp.training.stage1 import Launch
@@ -84,6 +87,19 @@ def run_policy_stage(
 
 def _on_device(worker: Callable[..., None], device: torch.device) -> None:
     worker(device=device, observers=logged())
+
+
+def whole_stage(stage: PolicyStage, rebuild: Callable[[], PolicyStage], out: Path) -> PolicyStage:
+    """The trained stage with all of its parameters; where workers share them, read from the last checkpoint.
+
+    Args:
+        rebuild: makes the stage as it was before training.
+    """
+    if world_size() == 1 or stage.units_to_shard() is None:
+        return stage
+    rebuilt = rebuild()
+    Checkpoints(out / CHECKPOINTS).load_trained(rebuilt)
+    return rebuilt
 
 
 def write_tests(out: Path, tests: dict[str, float]) -> None:

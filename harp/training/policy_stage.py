@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from harp.training.config import OptimizationConfig
+from harp.training.config import PolicyTrainingConfig
 from harp.training.stage import StepOutput
+from harp.vision.vit import Block
 
 
 class PolicyStage(nn.Module):
@@ -17,7 +19,7 @@ class PolicyStage(nn.Module):
         settings: rates of the optimizer.
     """
 
-    def __init__(self, settings: OptimizationConfig) -> None:
+    def __init__(self, settings: PolicyTrainingConfig) -> None:
         super().__init__()
         self._settings = settings
 
@@ -35,6 +37,12 @@ class PolicyStage(nn.Module):
     ) -> dict[str, float]:
         """Nothing happens between two steps."""
         return {}
+
+    def units_to_shard(self) -> list[nn.Module] | None:
+        """Blocks that are gathered one by one where workers share the parameters; None where each holds all."""
+        if not self._settings.sharding:
+            return None
+        return [module for module in self.modules() if isinstance(module, (LlamaDecoderLayer, Block))]
 
     def trained_state(self) -> dict[str, torch.Tensor]:
         """What training changes, by name; tied tensors once."""

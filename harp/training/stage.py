@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 Counts = dict[str, int]
 """How many items each mean of a loss runs over, by name."""
@@ -36,12 +37,28 @@ class Batch(Protocol):
     def ids(self) -> list[str]: ...
 
 
-class TrainingStage(Protocol):
+class Trained(Protocol):
+    """What a checkpoint keeps."""
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """Tensors that training changes."""
+        ...
+
+    def load_trained_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Inverse of `trained_state`."""
+        ...
+
+
+class TrainingStage(Trained, Protocol):
     """A module with a loss."""
 
     @property
     def may_skip_parameters(self) -> bool:
         """Whether a micro-batch may leave parameters without gradient."""
+        ...
+
+    def units_to_shard(self) -> list[nn.Module] | None:
+        """Parts that are gathered one by one where workers share all parameters; None where each worker holds all."""
         ...
 
     def __call__(self, batch: Any, totals: Counts) -> StepOutput:
@@ -62,12 +79,4 @@ class TrainingStage(Protocol):
         self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
     ) -> dict[str, float]:
         """Runs after the optimizer's step, with the metrics of the whole batch; returns further metrics."""
-        ...
-
-    def trained_state(self) -> dict[str, torch.Tensor]:
-        """Tensors that training changes."""
-        ...
-
-    def load_trained_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Inverse of `trained_state`."""
         ...

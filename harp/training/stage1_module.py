@@ -75,6 +75,9 @@ class Stage1(nn.Module):
         """Single demonstrations may all be human, and then no adapter runs."""
         return self.config.data.pairs_per_batch == 0
 
+    def units_to_shard(self) -> None:
+        """Every worker holds all parameters."""
+
     def count(self, batch: Stage1Batch) -> Counts:
         """Clips, predictions and pairs: what the means of the loss run over."""
         clips = len(batch.robot_ids) + len(batch.human_ids)

@@ -6,6 +6,7 @@ Calling again continues a killed run, and does nothing for a finished one.
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +17,15 @@ from harp.data.shards import ShardReader
 from harp.policy.checkpoints import write_policy
 from harp.training.distributed import rank, to_device, world_size
 from harp.training.loop import run_steps
-from harp.training.policy_run import POLICY, PolicyResult, Start, build_vla, run_policy_stage, write_tests
+from harp.training.policy_run import (
+    POLICY,
+    PolicyResult,
+    Start,
+    build_vla,
+    run_policy_stage,
+    whole_stage,
+    write_tests,
+)
 from harp.training.progress import Observers
 from harp.training.stage1 import Launch
 from harp.training.stage2_config import Stage2Config, label_sets, resolve_stage2
@@ -61,10 +70,14 @@ def run_worker(
     config: Stage2Config, lake: Path, out: Path, start: Start, *, device: torch.device, observers: Observers
 ) -> None:
     """One worker's part of a run; where it is the only one, the whole of it."""
-    torch.manual_seed(config.seed)
+
+    def build() -> Stage2:
+        torch.manual_seed(config.seed)
+        return Stage2(config, *build_vla(config.policy, start)).to(device)
+
     labelled = LabelledVersions.open(lake, config.data)
     pools = labelled.transitions("train")
-    stage = Stage2(config, *build_vla(config.policy, start)).to(device)
+    stage = build()
     reader = ShardReader(labelled.version, config.data.verify)
     loader = Stage2Loader(
         TransitionDraws(pools, config.data.batch_size, config.seed),
@@ -77,7 +90,7 @@ def run_worker(
     )
     run_steps(stage, loader, config.training, out, seed=config.seed, observe=observers.step, device=device)
     if rank() == 0:
-        stage.eval()
+        stage = cast(Stage2, whole_stage(stage, build, out)).eval()
         write_policy(stage.vla, stage.tokenizer, out / POLICY)
         majority = majority_codes(pools, config.policy.num_codes)
         held_out = [t for pool in labelled.transitions("held_out") for t in pool.members]

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from data_schemas.errors import UserError
 from data_schemas.latent_actions import LabelSet, read_label_set
 from harp.data.policy_labels import LabelDataConfig, LabelSource
 from harp.policy.config import PolicyConfig
-from harp.training.config import OptimizationConfig
+from harp.training.config import PolicyTrainingConfig
 from harp.training.policy_run import Start, checkpoint_identity, preset
 from harp.training.stage1_models import finished_config, stage1_identity
 
@@ -28,13 +28,22 @@ class Stage2Config(BaseModel):
     adapters: Literal["stage1", "identity"] = "stage1"
     """Whether the robot's adapters are copied from stage 1 (the paper) or begin, and if frozen stay, at the identity."""
     data: LabelDataConfig
-    training: OptimizationConfig
+    training: PolicyTrainingConfig
     test_transitions: int = Field(default=256, ge=0)
     """Held-out transitions, evenly spread, that the trained policy is tested on."""
     stage1: str | None = None
     """Identity of the stage-1 run the encoder comes from; filled in when the run starts."""
     base: str | None = None
     """Identity of the checkpoint the run starts from; filled in when the run starts."""
+
+    @model_validator(mode="after")
+    def _shards_what_every_batch_trains(self) -> "Stage2Config":
+        if self.training.sharding and self.vision != "frozen":
+            raise ValueError(
+                "training.sharding needs vision=frozen: workers wait for each other's gradients, and a batch without "
+                "robots has none for the adapters"
+            )
+        return self
 
 
 def resolve_stage2(config: Stage2Config, labels: Sequence[LabelSet], start: Start) -> Stage2Config:

@@ -5,6 +5,7 @@ Calling again continues a killed run, and does nothing for a finished one.
 
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from harp.training.policy_run import (
     build_vla,
     reload_vla,
     run_policy_stage,
+    whole_stage,
     write_tests,
 )
 from harp.training.progress import Observers, logged
@@ -90,12 +92,16 @@ def run_worker(
     observers: Observers,
 ) -> None:
     """One worker's part of a run; where it is the only one, the whole of it."""
-    torch.manual_seed(config.seed)
     folder, normalization = policy_folder(policy), episodes.normalization()
-    vla, tokenizer = reload_vla(config.sizes, folder) if folder else build_vla(config.sizes, start)
-    stage = Stage3(config, vla, tokenizer).to(device)
+
+    def build() -> Stage3:
+        torch.manual_seed(config.seed)
+        parts = reload_vla(config.sizes, folder) if folder else build_vla(config.sizes, start)
+        return Stage3(config, *parts).to(device)
+
+    stage = build()
     label_run = start.stage1 if config.head.kind == "latent" else None
-    features = kept_features(config, episodes, vla, observers)
+    features = kept_features(config, episodes, stage.policy.vla, observers)
     loader = Stage3Loader(
         episodes,
         normalization,
@@ -112,7 +118,7 @@ def run_worker(
     )
     run_steps(stage, loader, config.training, out, seed=config.seed, observe=observers.step, device=device)
     if rank() == 0:
-        stage.eval()
+        stage = cast(Stage3, whole_stage(stage, build, out)).eval()
         change = merged(stage, loader, device)
         write_policy(stage.policy, stage.tokenizer, out / POLICY, {episodes.collection.robot: normalization})
         write_tests(

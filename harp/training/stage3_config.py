@@ -9,7 +9,7 @@ from data_schemas.errors import UserError
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints.folder import CONFIG_FILE, read_config
 from harp.policy.config import POLICIES, ActionConfig, PolicyConfig
-from harp.training.config import OptimizationConfig
+from harp.training.config import PolicyTrainingConfig
 from harp.training.policy_run import Start, checkpoint_identity, preset
 from harp.training.stage1_models import finished_config, stage1_identity
 
@@ -69,7 +69,7 @@ class Stage3Config(BaseModel):
     vision: Literal["frozen", "adapters", "all"] = "frozen"
     """What of the vision encoder is trained where `lora` is none."""
     data: EpisodeDataConfig = EpisodeDataConfig()
-    training: OptimizationConfig
+    training: PolicyTrainingConfig
     test_steps: int = Field(default=256, gt=0)
     """Steps of the demonstrations, evenly spread, that the trained policy is compared with."""
     start: str | None = None

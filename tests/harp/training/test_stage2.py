@@ -234,6 +234,30 @@ def test_two_workers_train_like_one(world, tmp_path):
     assert_same_run(one, two)
 
 
+def test_workers_that_share_the_parameters_train_like_one(world, tmp_path):
+    config = recipe(data__batch_size=8, training__accumulate=2)
+    one = train(world, tmp_path / "one", config)
+    shared = recipe(data__batch_size=8, training__accumulate=2, training__sharding=True)
+    launch = partial(run_on_processes, workers=2, meeting=tmp_path / "meeting")
+    two = train(world, tmp_path / "two", shared, launch=launch)
+    assert_same_run(one, two)
+    assert two.tests == pytest.approx(one.tests)
+
+
+def test_a_killed_run_continues_on_workers_that_share_the_parameters(world, tmp_path):
+    config = recipe(training__sharding=True)
+    whole = train(world, tmp_path / "whole", config)
+    with pytest.raises(Killed):
+        train(world, tmp_path / "killed", config, observers=kill_at(3))
+    launch = partial(run_on_processes, workers=2, meeting=tmp_path / "meeting")
+    assert_same_run(whole, train(world, tmp_path / "killed", config, launch=launch))
+
+
+def test_sharding_asks_for_a_frozen_encoder():
+    with pytest.raises(ValueError, match="vision=frozen"):
+        recipe(training__sharding=True, vision="adapters")
+
+
 def assert_same_run(one: PolicyResult, two: PolicyResult) -> None:
     for mine, other in zip(losses(one.run), losses(two.run), strict=True):
         for name, value in mine.items():
