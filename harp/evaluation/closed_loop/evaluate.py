@@ -24,7 +24,7 @@ from harp.evaluation.closed_loop.actors import (
     find_policy,
     load_actor,
 )
-from harp.evaluation.closed_loop.films import film, write_film
+from harp.evaluation.closed_loop.films import film_rollout
 from harp.evaluation.closed_loop.results import ClosedLoopResult, TrialLog, TrialResult
 from harp.evaluation.closed_loop.rollout import roll_out
 from harp.evaluation.closed_loop.workers import worked
@@ -72,7 +72,7 @@ class Player:
         # Counting files, several processes at once may make one film more than wanted, which does no harm.
         filmed = len(list(self.films.glob(f"{kind}_{trial.seed}_[0-9][0-9][0-9].mp4"))) < self.films_wanted
         if filmed:
-            write_film(path, film(rollout.observations, rollout.success), self.environment.rate)
+            film_rollout(path, rollout.observations, rollout.success, self.environment.rate)
         return TrialResult(
             task=trial.task,
             index=trial.index,

@@ -1,6 +1,7 @@
 """Films of rollouts: both cameras side by side with the instruction, and a contact sheet of stills."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,6 +15,8 @@ BACKGROUND, INK = (24, 24, 26), (235, 235, 235)
 RUNNING, SUCCESS, FAILURE = (110, 110, 116), (46, 160, 67), (207, 63, 53)
 GAP = 4
 LINGER = 8  # repetitions of the last frame
+MAX_FRAMES = 80
+"""Of a film: of a long rollout every second moment is rendered, or every third, which cost more than the policy."""
 
 
 def picture(
@@ -33,10 +36,21 @@ def picture(
 
 
 def film(observations: Sequence[Observation], success: bool) -> np.ndarray:
-    """Frames (T, S + 22, 2 S, 3) uint8 of one rollout, the last one with the verdict."""
+    """Frames (T, S + 22, 2 S, 3) uint8 of some moments, and the last one again with the verdict."""
     frames = [picture(one.third_view, one.wrist, one.instruction) for one in observations]
     last = observations[-1]
     return np.array([*frames, picture(last.third_view, last.wrist, last.instruction, success)])
+
+
+def film_rollout(path: Path, observations: Sequence[Observation], success: bool, rate: float) -> None:
+    """Write the film of a whole rollout, in real time.
+
+    Args:
+        rate: control steps a second.
+    """
+    stride = -(-len(observations) // MAX_FRAMES)
+    shown = observations[::-1][::stride][::-1]  # the last moment is among them
+    write_film(path, film(shown, success), rate / stride)
 
 
 def write_film(path: Path, frames: np.ndarray, rate: float) -> None:
@@ -45,7 +59,9 @@ def write_film(path: Path, frames: np.ndarray, rate: float) -> None:
     partial = path.with_suffix(".partial.mp4")
     height, width = (side - side % 2 for side in frames.shape[1:3])  # 4:2:0 needs even sides
     with av.open(str(partial), "w") as container:
-        stream = container.add_stream("libx264", rate=round(rate), options={"crf": "23"})
+        stream = container.add_stream(
+            "libx264", rate=Fraction(rate).limit_denominator(100), options={"crf": "23"}
+        )
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.thread_count = 1
         for frame in [*frames, *[frames[-1]] * LINGER]:
