@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from harp.calvin_command import evaluate_calvin
 from harp.closed_loop_command import evaluate_tabletop
 from harp.policy_commands import train_stage2, train_stage3
 
@@ -24,6 +25,7 @@ app.add_typer(weights_app, name="weights")
 train_app.command("stage2")(train_stage2)
 train_app.command("stage3")(train_stage3)
 evaluate_app.command("tabletop")(evaluate_tabletop)
+evaluate_app.command("calvin")(evaluate_calvin)
 
 VersionOption = Annotated[str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")]
 LakeOption = Annotated[
