@@ -9,6 +9,9 @@ from data_schemas.identity import content_id
 from pipelines.inputs import SourceClip
 from pipelines.video import VideoIndex, index_video
 
+_canonical = json.JSONEncoder(sort_keys=True).encode
+"""`json.dumps` would make an encoder for every clip."""
+
 
 def inside(raw_root: Path, relative: str) -> Path:
     """The path below the raw root, refused if it leaves it (absolute, `..`, or through a symbolic link).
@@ -36,7 +39,7 @@ def source_id(clip: SourceClip, raw_root: Path) -> str:
             states.append(f"{relative}:{status.st_size}:{status.st_mtime_ns}")
         except OSError:
             states.append(f"{relative}:absent")
-    hints = json.dumps(clip.hints, sort_keys=True)
+    hints = _canonical(clip.hints)
     return content_id("source", clip.dataset, clip.source, clip.camera, clip.pair_key or "", hints, *states)
 
 

@@ -71,6 +71,26 @@ def temporary(folder: Path) -> Iterator[Path]:
 
 def move(draft: Path, path: Path) -> None:
     """Give a finished file its name: readers see all of it or nothing, even after a power cut."""
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
+    _flush(draft)
     draft.replace(path)
+
+
+def move_if_absent(draft: Path, path: Path) -> bool:
+    """Like `move`, unless the name is taken already: of several writers the first one wins.
+
+    Returns:
+        Whether it was this one.
+    """
+    _flush(draft)
+    try:
+        os.link(draft, path)
+    except OSError:
+        if path.exists():
+            return False
+        draft.replace(path)  # a file system without hard links
+    return True
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -2,11 +2,14 @@
 
 The version's id is a hash of its shards' checksums, so the same content gives the same version and nothing is
 written. The index is written before the manifest, and both by renaming: a version whose manifest can be read is complete.
+A manifest is never replaced: of several runs that publish the same content at once, the first one's stands.
 """
 
 import json
+import os
+import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from data_schemas.pairs import Shard
 from data_schemas.samples import SampleIndex
 from data_schemas.versions import LATEST, LATEST_SUFFIX, Manifest, ShardFile, latest_version_id
 from pipelines.engine.lake import Lake
-from pipelines.shards.files import check_name, inside, local_root, replacing
+from pipelines.shards.files import check_name, inside, local_root, move_if_absent, replacing, temporary
 from pipelines.shards.writer import PackedSample, index_path, write_rows
 
 
@@ -42,7 +45,7 @@ def publish(
             f"There is nothing to publish for {dataset}: no pair or demonstration was accepted; "
             "`harp status` says why."
         )
-    files = [_shard_file(root, shard) for shard in sorted(shards, key=lambda s: s.path)]
+    files = list(_shard_files(root, shards))
     version_id = content_id(
         "version",
         str(SCHEMA_VERSION),
@@ -66,8 +69,9 @@ def publish(
             licenses=dict(sorted(Counter(sample.license for sample in samples).items())),
             counts=_counts(samples),
         )
-        with replacing(folder / "manifest.json") as draft:
+        with temporary(folder) as draft:
             draft.write_text(manifest.model_dump_json(indent=1))
+            is_new = move_if_absent(draft, folder / "manifest.json")
     _point_latest(root, dataset, version_id)
     return load_manifest(lake, version_id), is_new
 
@@ -103,15 +107,25 @@ def list_versions(lake: Lake) -> list[Manifest]:
     return sorted((load_manifest(lake, name) for name in folders), key=lambda m: m.created_at, reverse=True)
 
 
-def _shard_file(root: Path, shard: Shard) -> ShardFile:
-    path = inside(root, shard.path)
-    found = path.stat().st_size if path.is_file() else None
-    if found != shard.num_bytes:
-        state = "is missing" if found is None else f"has {found} bytes instead of {shard.num_bytes}"
-        raise UserError(f"The shard {path} {state}: restore it, or curate into a new lake.")
-    return ShardFile(
-        path=shard.path, sha256=shard.sha256, num_bytes=shard.num_bytes, num_samples=shard.num_samples
-    )
+def _shard_files(root: Path, shards: Sequence[Shard]) -> Iterator[ShardFile]:
+    """In the order of their paths. Links are followed once per folder: a lake may have 10,000 shards."""
+    folders: dict[str, Path] = {}
+    for shard in sorted(shards, key=lambda s: s.path):
+        name, folder = os.path.basename(shard.path), os.path.dirname(shard.path)
+        if folder not in folders:
+            folders[folder] = inside(root, folder)
+        path = f"{folders[folder]}/{name}"
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            status = None
+        found = status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
+        if found != shard.num_bytes:
+            state = "is missing" if found is None else f"has {found} bytes instead of {shard.num_bytes}"
+            raise UserError(f"The shard {path} {state}: restore it, or curate into a new lake.")
+        yield ShardFile(
+            path=shard.path, sha256=shard.sha256, num_bytes=shard.num_bytes, num_samples=shard.num_samples
+        )
 
 
 def _packed_samples(root: Path, shard: str) -> list[PackedSample]:

@@ -2,8 +2,11 @@
 
 import io
 import json
+import shutil
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -210,3 +213,22 @@ def test_users_mistakes_are_one_sentence(subjects: list[Subject], tmp_path: Path
         publish_all(tmp_path, subjects[2:3])
     with pytest.raises(UserError, match="local folders"):
         ShardStage(CONFIG, "s3://bucket/lake")
+
+
+def test_of_runs_that_publish_at_once_one_writes_the_manifest(
+    subjects: list[Subject], tmp_path: Path
+) -> None:
+    lake, first, _ = publish_all(tmp_path, subjects)
+    shards = list(lake.read(Shard, first.stage_keys["shards"]).values())
+    shutil.rmtree(tmp_path / "versions")
+    starts = Barrier(4)
+
+    def run(_: int) -> tuple[Manifest, bool]:
+        starts.wait()
+        return publish(lake, "toys", shards, first.stage_keys, first.recipe)
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(run, range(4)))
+    assert sum(is_new for _, is_new in results) == 1
+    assert len({manifest.created_at for manifest, _ in results}) == 1
+    assert not list((tmp_path / "versions").rglob("*.tmp"))
