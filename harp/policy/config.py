@@ -120,14 +120,24 @@ class PolicyConfig(_Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> "PolicyConfig":
-        slots = self.action.chunk * self.action.dim if self.action else self.codes_per_action
-        needed = self.cameras * self.vision.num_patches + slots
-        if needed >= self.language_model.max_tokens:
+        if self.prompt_tokens <= 0:
             raise ValueError(
-                f"{self.cameras} images of {self.vision.num_patches} patches and {slots} slots leave no room for "
+                f"{self.cameras} images of {self.vision.num_patches} patches and {self.slots} slots leave no room for "
                 f"the prompt in max_tokens {self.language_model.max_tokens}"
             )
         return self
+
+    @property
+    def slots(self) -> int:
+        """Places of a sequence that are answered."""
+        return self.action.chunk * self.action.dim if self.action else self.codes_per_action
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Longest prompt, `<BOS>` included: what images, proprioception, slots and the end leave of a sequence."""
+        others = self.cameras * self.vision.num_patches + self.slots + 1
+        others += bool(self.action and self.action.proprioception_dim)
+        return self.language_model.max_tokens - others
 
     @property
     def projector_hidden(self) -> int:
@@ -181,7 +191,7 @@ LLAMA_2_7B = LanguageModelConfig(
 )
 
 POLICIES = {
-    "tiny": PolicyConfig(vision=LAPTOP, language_model=TINY_LLAMA),
+    "tiny": PolicyConfig(vision=LAPTOP, language_model=TINY_LLAMA, projector_width=256),
     "smollm2-135m": PolicyConfig(vision=LAPTOP, language_model=SMOLLM2_135M),
     "llama-2-7b": PolicyConfig(vision=PAPER, language_model=LLAMA_2_7B, dtype="bfloat16"),
 }

@@ -5,6 +5,7 @@ OpenVLA appends by hand. Latent actions are ids by arithmetic; a saved tokenizer
 can print them. No instruction can smuggle one in, because instructions are lower-cased and the names are not.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from data_schemas.errors import BadInput, UserError
 from harp.policy.config import PROMPT, PolicyConfig
 from harp.weights import CATALOG, resolve
 
-TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PolicyTokenizer:
         """`<BOS>` and the prompt of each instruction, lower-cased as OpenVLA does.
 
         Raises:
-            BadInput: an instruction without words.
+            BadInput: an instruction without words, or one too long for the model.
         """
         return pad([self._prompt(text) for text in instructions], self._config.language_model.pad_id)
 
@@ -64,15 +65,29 @@ class PolicyTokenizer:
                 "empty_instruction", "the instruction has no words; the policy needs to be told what to do."
             )
         text = PROMPT.format(instruction=words) + " "
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return torch.tensor([self._config.language_model.bos_id, *ids])
+        ids = [
+            self._config.language_model.bos_id,
+            *self._tokenizer.encode(text, add_special_tokens=False).ids,
+        ]
+        if len(ids) > self._config.prompt_tokens:
+            raise BadInput(
+                "long_instruction",
+                f"the prompt has {len(ids)} tokens, beside the images there is room for {self._config.prompt_tokens}.",
+            )
+        return torch.tensor(ids)
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json` with `<PAD>` and `<ACT_i>` as entries."""
+        """Write `tokenizer.json` with `<PAD>` and `<ACT_i>` as entries, and what `transformers` reads beside it."""
         extended = Tokenizer.from_str(self._tokenizer.to_str())
         names = ["<PAD>", *(f"<ACT_{code}>" for code in range(self._config.num_codes))]
         extended.add_special_tokens(names)
         extended.save(str(folder / TOKENIZER_FILE))
+        sizes = self._config.language_model
+        special = {"bos": sizes.bos_id, "eos": sizes.eos_id, "pad": sizes.pad_id}
+        settings = {f"{name}_token": extended.id_to_token(number) for name, number in special.items()}
+        settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": sizes.max_tokens}
+        settings |= {"padding_side": "right", "clean_up_tokenization_spaces": False}
+        (folder / TOKENIZER_CONFIG).write_text(json.dumps(settings, indent=2))
 
 
 def load_tokenizer(config: PolicyConfig, folder: Path | None = None) -> PolicyTokenizer:

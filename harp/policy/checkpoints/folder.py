@@ -1,9 +1,9 @@
 """A policy as a folder, laid out as the authors' release.
 
     policy.json                      our configuration
-    config.json                      OpenVLA's, where the architecture is OpenVLA's
+    config.json                      preprocessor_config.json        OpenVLA's, where the architecture is OpenVLA's
     model-0000X-of-0000Y.safetensors model.safetensors.index.json    OpenVLA's names
-    tokenizer.json                   with <PAD> and <ACT_i>
+    tokenizer.json                   tokenizer_config.json           with <PAD> and <ACT_i>
     action_head.pt                   proprio_projector.pt            stage 3 only
     normalization.json               stage 3 only
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from data_schemas.errors import UserError
 from harp.policy.action_policy import ActionPolicy, build_action_policy
 from harp.policy.checkpoints.names import published_name
-from harp.policy.checkpoints.openvla_config import behind_features, openvla_config
+from harp.policy.checkpoints.openvla_config import behind_features, openvla_config, openvla_preprocessor
 from harp.policy.checkpoints.read import HEAD_OUTPUT, load_head, load_vla_weights
 from harp.policy.config import PolicyConfig
 from harp.policy.normalization import Normalization
@@ -71,6 +71,8 @@ def write_policy(
     (partial / CONFIG_FILE).write_text(vla.policy_config.model_dump_json(indent=2))
     if config := openvla_config(vla.policy_config):
         (partial / "config.json").write_text(json.dumps(config, indent=2))
+        preprocessor = openvla_preprocessor(vla.policy_config.vision)
+        (partial / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
     tokenizer.save(partial)
     if isinstance(model, ActionPolicy):
         torch.save(model.action_head.state_dict(), partial / f"{ACTION_HEAD}.pt")

@@ -1,4 +1,4 @@
-"""What OpenVLA's own loader wants besides our tensors: its `config.json`, and the ViTs' unread tails."""
+"""What OpenVLA's own loader wants besides our tensors: its `config.json` and `preprocessor_config.json`, and the ViTs' unread tails."""
 
 from typing import Any
 
@@ -37,6 +37,32 @@ def openvla_config(config: PolicyConfig) -> dict[str, Any] | None:
             "pad_token_id": language.pad_id,
             "torch_dtype": config.dtype,
         },
+    }
+
+
+def openvla_preprocessor(config: VisionConfig) -> dict[str, Any]:
+    """OpenVLA's `preprocessor_config.json`: each backbone's square size, bicubic interpolation, mean and deviation."""
+    number, size = len(config.backbones), config.image_size
+    vits = [backbone.vit for backbone in config.backbones]
+    means, deviations = [list(vit.pixel_mean) for vit in vits], [list(vit.pixel_std) for vit in vits]
+    resize = {"antialias": True, "interpolation": 3, "max_size": None, "size": [size, size]}
+    return {
+        "processor_class": "PrismaticProcessor",
+        "image_processor_type": "PrismaticImageProcessor",
+        "use_fused_vision_backbone": number > 1,
+        "image_resize_strategy": "resize-naive",
+        "input_sizes": number * [[3, size, size]],
+        "interpolations": number * ["bicubic"],
+        "means": means,
+        "stds": deviations,
+        "tvf_do_letterbox": False,
+        "tvf_letterbox_fill": None,
+        "tvf_resize_params": number * [resize],
+        "tvf_crop_params": number * [{"output_size": [size, size]}],
+        "tvf_normalize_params": [
+            {"inplace": False, "mean": mean, "std": deviation}
+            for mean, deviation in zip(means, deviations, strict=True)
+        ],
     }
 
 

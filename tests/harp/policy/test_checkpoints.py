@@ -11,7 +11,7 @@ from torch import Tensor
 from data_schemas.errors import UserError
 from harp.policy.action_policy import ParallelPolicy, build_action_policy
 from harp.policy.checkpoints import load_policy, load_vla_weights, write_policy
-from harp.policy.checkpoints.openvla_config import openvla_config
+from harp.policy.checkpoints.openvla_config import openvla_config, openvla_preprocessor
 from harp.policy.config import POLICIES, PolicyConfig
 from harp.policy.normalization import Normalization, Statistics
 from harp.policy.prismatic import PrismaticVLA
@@ -240,3 +240,19 @@ def test_only_openvlas_architecture_gets_openvlas_configuration():
     assert written["text_config"]["vocab_size"] == 32064
     assert openvla_config(tiny_config()) is None
     assert openvla_config(POLICIES["smollm2-135m"]) is None
+
+
+def test_the_written_preprocessor_gives_the_pixels_of_ours():
+    vla = tiny_vla()
+    settings = openvla_preprocessor(vla.policy_config.vision)
+    frames = torch.randint(0, 256, (2, 50, 40, 3), dtype=torch.uint8)
+    parts = []
+    for resize, normalize in zip(
+        settings["tvf_resize_params"], settings["tvf_normalize_params"], strict=True
+    ):
+        pixels = torch.nn.functional.interpolate(
+            frames.movedim(-1, 1) / 255, resize["size"], mode="bicubic", antialias=resize["antialias"]
+        ).clamp(0, 1)
+        mean, deviation = (torch.tensor(normalize[name])[:, None, None] for name in ("mean", "std"))
+        parts.append((pixels - mean) / deviation)
+    torch.testing.assert_close(vla.vision.preprocess(frames), torch.cat(parts, dim=1))

@@ -5,7 +5,7 @@ import torch
 from data_schemas.errors import BadInput, UserError
 from harp.policy.action_policy import Observations, build_action_policy
 from harp.policy.checkpoints import write_policy
-from harp.policy.config import ImageConfig
+from harp.policy.config import PROMPT, ImageConfig
 from harp.policy.normalization import Normalization, Statistics
 from harp.policy.predict import Predictor, Request, predict_codes
 from harp.policy.tokenizer import load_tokenizer
@@ -69,12 +69,29 @@ def test_batch_equals_one_by_one():
         (Request(IMAGES, "push it"), "bad_state"),
         (Request(IMAGES, "push it", STATE * np.nan), "bad_state"),
         (Request(IMAGES, "  ", STATE), "empty_instruction"),
+        (Request(IMAGES, 500 * "x", STATE), "long_instruction"),
         (Request([IMAGES[0], IMAGES[1].astype(float)], "push it", STATE), "bad_image"),  # type: ignore[list-item]
     ],
 )
 def test_bad_requests_are_named(request_, reason):
     with pytest.raises(BadInput, match=reason):
         predictor().act_batch([request_])
+
+
+def test_the_longest_prompt_fills_the_sequence():
+    mine = predictor()
+    config = mine.policy.vla.policy_config
+    others = 1 + len(PROMPT.format(instruction="") + " ")
+    lengths = []
+    hook = mine.policy.vla.backbone.register_forward_pre_hook(
+        lambda module, arguments, keywords: lengths.append(keywords["inputs_embeds"].shape[1]),
+        with_kwargs=True,
+    )
+    mine.act(IMAGES, (config.prompt_tokens - others) * "x", STATE)
+    hook.remove()
+    assert lengths == [config.language_model.max_tokens]
+    with pytest.raises(BadInput, match="long_instruction"):
+        mine.act(IMAGES, (config.prompt_tokens - others + 1) * "x", STATE)
 
 
 def test_statistics_of_another_robot_are_refused():

@@ -1,9 +1,10 @@
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from data_schemas.errors import BadInput, UserError
-from harp.policy.config import LLAMA_2_7B, POLICIES, SMOLLM2_135M
+from harp.policy.config import LLAMA_2_7B, POLICIES, PROMPT, SMOLLM2_135M
 from harp.policy.tokenizer import append, load_tokenizer
 from tests.harp.policy.tiny_policy import tiny_config
 
@@ -57,3 +58,17 @@ def test_saved_tokenizer_lists_the_codes_and_instructions_cannot_name_them(tmp_p
     larger = config.language_model.model_copy(update={"vocabulary": 300})
     with pytest.raises(UserError, match="<ACT_0> at 259, the policy is configured for 300"):
         load_tokenizer(tiny_config(language_model=larger), tmp_path)
+
+
+def test_transformers_reads_the_saved_tokenizer(tmp_path):
+    config = tiny_config()
+    ours = load_tokenizer(config)
+    ours.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (256, 257, 258)
+    text = PROMPT.format(instruction="push the red cup") + " "
+    assert (
+        theirs.encode(text, add_special_tokens=False)
+        == ours.prompts(["Push the red  cup"]).ids[0, 1:].tolist()
+    )
+    assert theirs.convert_tokens_to_ids("<ACT_3>") == config.code_ids[3]
