@@ -1,6 +1,6 @@
 """The ledger: one row per item, stage and attempt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from data_schemas.row import Row
@@ -37,8 +37,11 @@ class LedgerEntry(Row):
     traceback: str = ""
     part: str = ""
     """Of an item made of others, such as a shard of subjects, the id of the one to blame."""
+    gpu_memory_mb: float = 0.0
+    """Highest GPU memory that the worker, or a process it started, held; 0 without a GPU."""
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
         """Entries written before a column existed have null there."""
-        return super().from_record({k: "" if v is None else v for k, v in record.items()})
+        absent = {item.name: item.default for item in fields(cls) if record.get(item.name) is None}
+        return super().from_record({**record, **absent})

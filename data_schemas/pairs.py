@@ -43,7 +43,7 @@ class Verdict(Row):
     accepted: bool
     reasons: list[str]
     """Named reasons against it: `too_few_visible_frames`, `high_alignment_cost`, `static_clip`,
-    `duration_ratio`, `missing_half`, `no_instruction`; empty when accepted."""
+    `duration_ratio`, `camera_lost`, `missing_half`, `no_instruction`; empty when accepted."""
     metric_names: list[str]
     metric_values: list[float]
     """What the reasons were judged by, in the order of `metric_names`."""

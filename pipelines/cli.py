@@ -1,4 +1,4 @@
-"""Commands of the data team: `harp curate`, `harp reprocess`, `harp status`, `harp versions`, `harp report`.
+"""Commands of the data team: `harp curate`, `harp plan`, `harp reprocess`, `harp status`, `harp versions`, `harp report`.
 
 Those for looking after a lake are in `operations`.
 """
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.operations import lake_app, quarantine_app, stage_app
+from pipelines.plan_command import plan
 
 if TYPE_CHECKING:
     from pipelines.engine.lake import Lake
@@ -29,6 +30,7 @@ for _group, _name in (
     (lake_app, "lake"),
 ):
     app.add_typer(_group, name=_name)
+app.command()(plan)
 console = Console()
 
 SHOWN_AFTER_A_RUN = 12

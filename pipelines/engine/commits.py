@@ -127,6 +127,7 @@ class MicroBatches:
             worker=stats.worker,
             seconds=stats.seconds,
             peak_memory_mb=stats.peak_memory_mb,
+            gpu_memory_mb=stats.gpu_memory_mb,
             finished_at=ledger.now(),
             exception=failed.exception if failed else "",
             traceback=failed.traceback if failed else "",

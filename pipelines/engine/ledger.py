@@ -67,6 +67,7 @@ def requeue(lake: Lake, entries: Iterable[LedgerEntry]) -> None:
             worker="",
             seconds=0.0,
             peak_memory_mb=0.0,
+            gpu_memory_mb=0.0,
             finished_at=now(),
             exception="",
             traceback="",

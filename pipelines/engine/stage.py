@@ -96,6 +96,11 @@ class Stage(ABC, Generic[Payload]):
         """`model@revision` of every model that the stage runs."""
         return ()
 
+    @property
+    def memory_outside_mb(self) -> tuple[float, float]:
+        """Highest memory, and GPU memory, of processes that the stage has started beside its worker."""
+        return 0.0, 0.0
+
     def key(self, upstream: Iterable[str]) -> str:
         """Key under which this stage stores its rows, given the keys of the stages it reads from."""
         return stage_key(self.name, self.version, self.config.model_dump(mode="json"), self.models, upstream)

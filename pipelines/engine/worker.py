@@ -6,6 +6,7 @@ A batch that raises is repeated item by item, so that the blame falls on the ite
 import os
 import resource
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ class WorkerStats:
     """`host:pid`."""
     seconds: float
     peak_memory_mb: float
-    """Highest resident memory of the worker while it held the batch."""
+    """Highest resident memory of the worker while it held the batch, and of processes that its stage started."""
+    gpu_memory_mb: float = 0.0
 
     @classmethod
     def unknown(cls) -> Self:
@@ -48,7 +50,8 @@ def process_batch(stage: Stage, items: Sequence[Item]) -> list[tuple[Outcome, Wo
             return [result for item in items for result in process_batch(stage, [item])]
         outcomes = [failure(error)]
     seconds = (time.perf_counter() - start) / len(items)
-    stats = WorkerStats(worker_name(), seconds, _peak_memory_mb())
+    outside, outside_gpu = stage.memory_outside_mb
+    stats = WorkerStats(worker_name(), seconds, _peak_memory_mb() + outside, _peak_gpu_mb() + outside_gpu)
     return [(outcome, stats) for outcome in outcomes]
 
 
@@ -85,6 +88,8 @@ def _reset_peak_memory() -> None:
             file.write("5")
     except OSError:
         pass  # not Linux: the peak is then that of the worker's whole life
+    if (torch := _torch_on_gpu()) is not None:
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _peak_memory_mb() -> float:
@@ -94,3 +99,14 @@ def _peak_memory_mb() -> float:
     except OSError:
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(kilobytes) / 1024
+
+
+def _peak_gpu_mb() -> float:
+    torch = _torch_on_gpu()
+    return 0.0 if torch is None else torch.cuda.max_memory_allocated() / 2**20
+
+
+def _torch_on_gpu() -> Any:
+    """The module, where the stage has loaded it and there is a GPU."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and torch.cuda.is_available() else None

@@ -52,6 +52,8 @@ class HandDetector(ABC):
     source: str
     """`model@revision`."""
     license: str
+    memory_outside_mb: tuple[float, float] = 0.0, 0.0
+    """Highest memory, and GPU memory, that it has taken outside this process."""
 
     @abstractmethod
     def detect(self, frames: np.ndarray, previous: Sequence[Hand] = ()) -> list[list[Hand]]:

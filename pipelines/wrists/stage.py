@@ -69,6 +69,10 @@ class WristStage(Stage[VideoInput]):
         """`model@revision` of the hand detector."""
         return (weights.CATALOG[self.config.detector].model_id,)
 
+    @property
+    def memory_outside_mb(self) -> tuple[float, float]:
+        return (0.0, 0.0) if self._detector is None else self._detector.memory_outside_mb
+
     def setup(self) -> None:
         """Load the hand detector, fetching its weights if this machine does not have them."""
         self._detector = DETECTORS[self.config.detector](self.config, max(1, int(self.resources.cpus)))

@@ -54,6 +54,7 @@ class WorkerHands(HandDetector):
             for rows in self._worker.ask(frames[start : start + BATCH]):
                 finite = rows[np.isfinite(rows).all(axis=1)].astype(np.float64)
                 found.append([_hand(row) for row in finite])
+        self.memory_outside_mb = self._worker.memory_mb, self._worker.gpu_memory_mb
         return found
 
     def close(self) -> None:
