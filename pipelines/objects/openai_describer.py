@@ -56,6 +56,7 @@ class OpenAIDescriber(ObjectDescriber):
                 "set OPENAI_BASE_URL to its address, such as http://localhost:8000/v1."
             )
         key = os.environ.get("OPENAI_API_KEY", "")
+        self._key = key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(base_url=base_url.rstrip("/") + "/", headers=headers, timeout=TIMEOUT)
 
@@ -73,9 +74,11 @@ class OpenAIDescriber(ObjectDescriber):
                     return parse(_answer(response))
                 problem = f"the server answered {response.status_code}"
                 if response.status_code not in PASSING:
+                    # Servers repeat the key that they refuse; errors go to the ledger and to logs.
+                    text = response.text.replace(self._key, "***") if self._key else response.text
                     raise UserError(
-                        f"The describer at {self._client.base_url} answered {response.status_code} "
-                        f"({response.text[:200]}): check OPENAI_BASE_URL, OPENAI_API_KEY and the model's name "
+                        f"The describer at {self._client.base_url} answered "
+                        f"{response.status_code} ({text[:200]}): check OPENAI_BASE_URL, OPENAI_API_KEY and the model's name "
                         f"'{self.config.model}'."
                     )
                 retry_after = _seconds(response.headers.get("Retry-After", ""))
