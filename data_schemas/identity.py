@@ -16,8 +16,7 @@ ID_BYTES = 8
 
 def content_id(*parts: str) -> str:
     """16 hex digits that depend on every part and on the borders between them."""
-    encoded = [part.encode() for part in parts]
-    framed = b"".join([len(part).to_bytes(8, "little") + part for part in encoded])
+    framed = b"".join([len(part).to_bytes(8, "little") + part for part in map(str.encode, parts)])
     return hashlib.blake2b(framed, digest_size=ID_BYTES).hexdigest()
 
 
