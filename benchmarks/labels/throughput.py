@@ -2,9 +2,10 @@
 
     python -m benchmarks.labels.throughput --recipe laptop --frames 100 --out labels.json
 
-Measured for one horizon, the middle of the recipe's range, and for three, its ends besides. The straightforward way is that of training code that labels on the fly: for every transition both frames through the
-vision encoder and the pair through the latent action model, by the same networks. Both ways see the same clip, take
-turns in one process, and must give the same codes. Weights of the latent action model are random: they do not change
+Measured for one horizon, the middle of the recipe's range, and for three, its ends besides. The straightforward way is
+that of training code that labels on the fly: for every transition both frames through the vision encoder and the pair
+through the latent action model, by the same networks. Both ways see the same clip, take turns in one process, and must
+give the same codes, in bf16 but for latents between two of them. Weights of the latent action model are random: they do not change
 the time. Reading shards is not part of it; one transition at a time would read every frame twice, too.
 """
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100, help="of the clip")
     parser.add_argument("--batch", type=int, default=64, help="frames and transitions at a time")
     parser.add_argument("--rounds", type=int, default=3, help="the median counts")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of both ways")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
 
@@ -56,6 +58,7 @@ def main() -> None:
     middle = (shortest + longest) / 2
     result = {
         "recipe": arguments.recipe,
+        "precision": arguments.precision,
         "device": str(device) if device.type == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "frames": len(frames),
@@ -65,7 +68,7 @@ def main() -> None:
 
         def label(batch: int, pairs: np.ndarray = pairs) -> np.ndarray:
             """Codes of the clip: transition by transition, or so many frames and transitions at a time."""
-            labeller = Labeller(encoder, model, text, batch_size=batch)
+            labeller = Labeller(encoder, model, text, precision=arguments.precision, batch_size=batch)
             parts = np.split(pairs, len(pairs)) if batch == 1 else [pairs]
             return np.concatenate([labeller.codes(frames, "robot", INSTRUCTION, part) for part in parts])
 
