@@ -22,6 +22,9 @@ class Limits(BaseModel):
     """An item that takes longer is broken: its worker is killed and the item failed as `timeout`."""
     worker_seconds: float = Field(default=3600.0, gt=0)
     """A worker this old is replaced between two batches, so that what decoders and models leak stays bounded."""
+    memory_factor: float = Field(default=4.0, ge=1)
+    """A worker that takes so many times the memory that its stage sets aside is killed, and the item it is at failed as
+    `memory_limit`. A long video in high definition may take several times what most take."""
 
 
 @dataclass(frozen=True)

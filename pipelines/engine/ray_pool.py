@@ -150,7 +150,8 @@ class Pool:
         hand = parked or Hand(start_worker(self._stage.resources))
         hand.begin(hand.actor.setup.remote(self._stage_ref), None)
         if hand.memory is None and self._stage.resources.memory_gb is not None:
-            hand.memory = hand.actor.watch.remote(memory_bytes(self._stage.resources))
+            allowed = self._limits.memory_factor * memory_bytes(self._stage.resources)
+            hand.memory = hand.actor.watch.remote(int(allowed))
         self._busy.append(hand)
 
     # === What came of it ===
@@ -167,8 +168,8 @@ class Pool:
             # The worker itself never raises: the payload or the row could not travel.
             return self._refuse(self._release(hand), error)
         if ref == hand.memory:
-            limit = self._stage.resources.memory_gb
-            detail = f"the worker took {value / 2**30:.2f} GB of the {limit:g} GB that the stage may"
+            limit = self._limits.memory_factor * memory_bytes(self._stage.resources)
+            detail = f"the worker took {value / 2**30:.2f} GB of the {limit / 2**30:g} GB that it may"
             return self._bury(hand, Failed("memory_limit", detail))
         if hand.batch is None:
             hand.name, value = value, ()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from data_schemas.errors import UserError
-from pipelines.engine.stage import Resources
+from pipelines.engine.stage import LIGHT, Resources
 from pipelines.objects.base import ObjectDescriber, ObjectGrounder, PointTracker
 from pipelines.objects.config import ObjectConfig
 from pipelines.objects.lucas_kanade import LucasKanade
@@ -53,7 +53,7 @@ def resources(config: ObjectConfig) -> Resources:
         config.grounder != "motion" or config.tracker != "lucas-kanade" or config.describer == "transformers"
     )
     if not in_process:
-        return Resources(cpus=1.0, memory_gb=1.0)
+        return LIGHT
     has_gpu = _made("torch_device:best_device").type == "cuda"
     return Resources(cpus=1.0, gpus=float(has_gpu), memory_gb=8.0)
 

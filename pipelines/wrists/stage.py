@@ -32,14 +32,19 @@ class WristConfig(StageConfig):
 
 
 def _mediapipe(config: WristConfig, num_threads: int) -> HandDetector:
-    return MediaPipeHands(weights.resolve(config.detector), config.mediapipe, num_threads)
+    proposals = None
+    if "handtrack" in config.detector:
+        made = pkgutil.resolve_name("pipelines.wrists.hand_proposals:HandProposals")  # brings torch
+        proposals = made(weights.resolve("handtrack"), config.mediapipe.min_proposal_score)
+    return MediaPipeHands(weights.resolve("mediapipe-hands"), config.mediapipe, num_threads, proposals)
 
 
 DETECTORS: dict[str, Callable[[WristConfig, int], HandDetector]] = {
     "mediapipe-hands": _mediapipe,
+    "mediapipe-hands+handtrack": _mediapipe,
     "wilor-mini": lambda config, _: wilor_hands(config.wilor),
 }
-"""Name in the catalog of weights to what loads the detector, given the number of threads."""
+"""Names in the catalog of weights, joined by +, to what loads the detector, given the number of threads."""
 
 
 class WristStage(Stage[VideoInput]):
@@ -48,7 +53,6 @@ class WristStage(Stage[VideoInput]):
     name = "wrist_tracks"
     version = 1
     row = WristTrack
-    resources = Resources(cpus=1.0, memory_gb=1.0)
     config: WristConfig
 
     def __init__(self, config: WristConfig) -> None:
@@ -67,7 +71,7 @@ class WristStage(Stage[VideoInput]):
     @property
     def models(self) -> Sequence[str]:
         """`model@revision` of the hand detector."""
-        return (weights.CATALOG[self.config.detector].model_id,)
+        return tuple(weights.CATALOG[name].model_id for name in self.config.detector.split("+"))
 
     @property
     def memory_outside_mb(self) -> tuple[float, float]:

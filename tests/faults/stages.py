@@ -16,7 +16,7 @@ from pipelines.engine.commits import CommitEvery
 from pipelines.engine.executors import RayExecutor, make_executor
 from pipelines.engine.lake import Lake
 from pipelines.engine.runner import run_stage
-from pipelines.engine.stage import Done, Outcome, Stage, StageConfig
+from pipelines.engine.stage import Done, Outcome, Resources, Stage, StageConfig
 from tests.pipelines.engine.toy import Power, numbers
 
 GIGABYTE = 2**30
@@ -54,6 +54,7 @@ class Hungry(Stage[int]):
     """Item 5 takes 4 GB and holds them."""
 
     name, version, row = "hungry", 1, Power
+    resources = Resources()
 
     def process(self, batch: Sequence[int]) -> list[Outcome]:
         if 5 in batch:

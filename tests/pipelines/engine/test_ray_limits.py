@@ -39,8 +39,9 @@ def test_an_item_that_takes_too_much_memory_is_blamed_alone(
 ) -> None:
     lake = Lake(tmp_path)
     stage = LimitsStage(LimitsConfig(eat_on=(1,), eat_gb=1.5))
-    stage.resources = Resources(cpus=1, memory_gb=1.0)
-    summary = run_stage(stage, numbers(*range(4)), lake, ray_executor)
+    stage.resources = Resources(cpus=1, memory_gb=0.5)
+    limits = Limits(memory_factor=2.0)
+    summary = run_stage(stage, numbers(*range(4)), lake, ray_executor, limits=limits)
     assert summary.failed == {"memory_limit": 1}
     (entry,) = summary.failures
     assert entry.label == "number 1"
