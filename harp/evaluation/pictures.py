@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 import umap
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,7 +45,11 @@ def project(features: np.ndarray, seed: int) -> np.ndarray:
     # The spectral start needs more points than dimensions of its own.
     start = "spectral" if len(features) > 10 else "random"
     model = umap.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1, init=start)
-    return np.asarray(model.fit_transform(features.astype(np.float32)))
+    threads = torch.get_num_threads()
+    try:
+        return np.asarray(model.fit_transform(features.astype(np.float32)))
+    finally:
+        torch.set_num_threads(threads)  # numba, in UMAP, sets OpenMP's number for the whole process
 
 
 def _draw_pairs(
