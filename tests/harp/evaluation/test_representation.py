@@ -137,6 +137,16 @@ def test_the_same_seed_projects_to_the_same_points():
     assert np.array_equal(project(features, 0), project(features, 0))
 
 
+def test_projecting_leaves_the_number_of_threads_as_it_was():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        project(np.random.default_rng(0).normal(size=(20, 8)), 0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_unfinished_runs_and_too_few_pairs_are_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"holds no training run"):
         evaluate_representation(tmp_path)
