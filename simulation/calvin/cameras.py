@@ -2,7 +2,8 @@
 """The two cameras: one in front of the table, one at the hand.
 
 Convention: pixel (u, v) with u to the right and v down, the corner of the picture at (0, 0), so the middle of the first
-pixel is (0.5, 0.5); camera axes x right, y down, z forward; poses take world points to camera points.
+pixel is (0.5, 0.5); camera axes x right, y down, z forward; poses take world points to camera points. PyBullet's CPU
+renderer draws everything half a pixel to the right of this and half a pixel up.
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ SURFACE = 0.46  # metres, middle of a block that lies on the table
 ROOM = 0.11  # metres between blocks that leave room for the fingers
 AT_HANDLE = 0.08  # metres from a handle at which the hand has just moved it
 FINGER = 0.018  # metres from the middle of closed fingers to their outside
-TRAVEL = 0.13  # metres that a block is pushed; 0.10 is asked for
+TRAVEL = 0.12  # metres that a block is pushed; 0.10 is asked for
 TURN = 1.35  # radians that a block is turned; 1.05 are asked for
 TRIES = 3
 

@@ -20,11 +20,18 @@ OPEN, CLOSED = 1.0, -1.0
 ACROSS = np.pi / 2  # yaw at which the fingers close along x, as at the start
 YAW_RANGE = 2.2  # radians either side of it that the wrist can turn
 SAFE = 0.62  # metres; the tool passes over everything but the lights
+REACH, HAND = (
+    0.70,
+    0.24,
+)  # metres from the base that the tool reaches pointing down; hand's length, wrist to tool
+MOST_LEAN = 0.6  # radians
+CABINET, CABINET_LEAN = 0.05, 0.4  # metres, radians: within the cabinet the hand leans away from its back
 CLEAR = -0.12  # metres; in front of the cabinet
 NEAR, NEAR_TURN = 0.006, 0.04  # metres, radians: a move has arrived
 PASSED = 0.03  # the same in free space
 LEASH = 0.05  # metres that the target may run ahead
 GAIN = 0.5  # share of the remaining way in one step
+STALLED, STALL_STEPS = 0.001, 12  # metres that a move has to come nearer in so many steps, or it ends
 PATIENCE = 70  # steps that a move may take
 
 
@@ -38,6 +45,7 @@ class Motions:
     def __init__(self, environment: CalvinEnvironment, speed: float = 1.0) -> None:
         self._environment = environment
         self._client, self._robot, self._scene = environment.client, environment.robot, environment.scene
+        self._base = np.array(environment.settings.robot_base_position)
         self._speed = speed
         self.grip = float(self._robot.observe()[-1])
 
@@ -91,10 +99,23 @@ class Motions:
         ahead = target + way - self.tool()
         ahead *= min(1.0, LEASH / max(float(np.linalg.norm(ahead)), 1e-9))
         way = self.tool() + ahead - target
-        turn = np.array([np.pi, 0, yaw]) - self._robot.target_euler
+        turn = self._orientation(goal, yaw) - self._robot.target_euler
         turn[:2] = (turn[:2] + np.pi) % (2 * np.pi) - np.pi
         turn = np.clip(GAIN * turn, -ROTATION_SCALE * self._speed, ROTATION_SCALE * self._speed)
         return np.concatenate([way / POSITION_SCALE, turn / ROTATION_SCALE, [self.grip]])
+
+    def _orientation(self, place: np.ndarray, yaw: float) -> np.ndarray:
+        """Euler angles at a place: down, but leaning outwards at the end of the reach and into the cabinet."""
+        out = (place - self._base)[:2]
+        distance = float(np.linalg.norm(out))
+        lean = min(max((distance - REACH) / HAND, 0.0), MOST_LEAN) * out / distance
+        if place[1] > CABINET:
+            lean[1] = max(lean[1], CABINET_LEAN)
+        # Leaning along x and y turns about the tool's own axes, which the yaw has turned.
+        across, along = np.sin(yaw), np.cos(yaw)
+        about_x = lean[0] * across - lean[1] * along
+        about_y = lean[0] * along + lean[1] * across
+        return np.array([np.pi - about_x, -about_y, yaw])
 
     def move(
         self,
@@ -106,10 +127,13 @@ class Motions:
     ) -> Actions:
         """Go until the tool is near a place, which may move, and turned as wanted."""
         wanted = self.yaw() if yaw is None else yaw
+        best, since = np.inf, 0
         for _ in range(patience):
             place = goal() if callable(goal) else goal
+            off = float(np.linalg.norm(place - self.tool()))
             turned = abs(wanted - self.yaw()) < max(NEAR_TURN, 3 * near)
-            if np.linalg.norm(place - self.tool()) < near and turned:
+            best, since = (off, 0) if off < best - STALLED or not turned else (best, since + 1)
+            if (off < near and turned) or since > STALL_STEPS:
                 return
             yield self.act(place, wanted, share)
 
