@@ -52,6 +52,7 @@ def tabletop(
     rate: Annotated[
         float | None, typer.Option(help="Frames per second.", show_default="irregular 8 to 10")
     ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Pairs simulated at the same time.")] = 1,
     overwrite: Annotated[
         bool, typer.Option(help="Delete an earlier simulation in the folder first.")
     ] = False,
@@ -83,7 +84,9 @@ def tabletop(
     console = Console(stderr=True)
     with _progress(console) as bar:
         item = bar.add_task("simulating", total=pairs + unpaired_human + unpaired_robot)
-        summary = generate(config, lambda done, total: bar.update(item, completed=done, total=total))
+        summary = generate(
+            config, lambda done, total: bar.update(item, completed=done, total=total), processes
+        )
     seconds = summary["seconds_per_pair"]
     pace = f", {seconds:.1f} s a pair" if seconds else ""
     console.print(f"{summary['items']} demonstrations in {out}{pace}", highlight=False)

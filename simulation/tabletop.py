@@ -1,17 +1,21 @@
 """Generate the tabletop data set: paired human and robot demonstrations, redrawn until they succeed.
 
 Pair i depends on (seed, i) only, so a larger data set begins with the smaller one and a killed run continues where
-it stopped. One process does everything: the software renderer already uses all cores.
+it stopped. Items are spread over processes where asked: the software renderer uses all cores by itself, physics one.
 """
 
 import json
 import logging
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -259,12 +263,15 @@ def make(config: TabletopConfig, job: Job) -> dict:
     }
 
 
-def generate(config: TabletopConfig, progress: Callable[[int, int], None] | None = None) -> dict:
+def generate(
+    config: TabletopConfig, progress: Callable[[int, int], None] | None = None, processes: int = 1
+) -> dict:
     """Generate what is missing in `config.out` and return the summary written to `simulation.json`.
 
     Args:
         config: what to generate.
         progress: called with (items done, items in all) after every item.
+        processes: items made at the same time; the result is the same.
 
     Raises:
         UserError: arguments that cannot work, or a folder that belongs to something else.
@@ -279,11 +286,42 @@ def generate(config: TabletopConfig, progress: Callable[[int, int], None] | None
         *(Job("robot", i) for i in range(config.unpaired_robot)),
     ]
     save_state(config, state)
-    for done, job in enumerate(jobs, start=1):
-        key = f"{job.scene:04d}"
-        if key not in state["items"]:
-            state["items"][key] = make(config, job)
-            save_state(config, state)
+    missing = [job for job in jobs if f"{job.scene:04d}" not in state["items"]]
+    done = len(jobs) - len(missing)
+    if progress:
+        progress(done, len(jobs))
+    for job, item in made(config, missing, processes):
+        state["items"][f"{job.scene:04d}"] = item
+        save_state(config, state)
+        done += 1
         if progress:
             progress(done, len(jobs))
     return state["summary"]
+
+
+def made(config: TabletopConfig, jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, dict]]:
+    """Items as they are finished."""
+    if processes == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield job, make(config, job)
+        return
+    with ProcessPoolExecutor(min(processes, len(jobs)), get_context("spawn"), _start_process) as pool:
+        futures = {pool.submit(make, config, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_process() -> None:
+    os.environ["LP_NUM_THREADS"] = "1"  # of Mesa's renderer, which reads it at the first context
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Nobody would note what is made after the parent was killed."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

@@ -31,7 +31,7 @@ def frame_hashes(root: Path) -> dict[str, str]:
 
 
 def test_pair_depends_on_seed_and_index_only(tmp_path: Path) -> None:
-    generate(TabletopConfig(out=tmp_path / "two", pairs=2, seed=5, **SMALL))
+    generate(TabletopConfig(out=tmp_path / "two", pairs=2, seed=5, **SMALL), processes=2)
     generate(TabletopConfig(out=tmp_path / "one", pairs=1, unpaired_robot=1, seed=5, **SMALL))
     generate(TabletopConfig(out=tmp_path / "other", pairs=1, seed=6, **SMALL))
     two, one, other = (frame_hashes(tmp_path / name) for name in ("two", "one", "other"))
