@@ -23,9 +23,6 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 START_ATTEMPTS = 4
 
-FAREWELL_SECONDS = 5
-"""When its driver is killed, an embedded Ray ends; its agents first try to tell the dead control store, by default for 60 s."""
-
 
 class RayExecutor(Executor):
     """Ray until the end of a `with` block; several stages may run in it, one after another or from several threads.
@@ -94,7 +91,8 @@ class RayExecutor(Executor):
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         address = os.environ.get("RAY_ADDRESS")
         if not address:
-            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(FAREWELL_SECONDS))
+            # Processes that Ray starts ahead have none of the settings that ours need, and would never be used.
+            os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
             options |= {
                 "num_cpus": self._num_cpus,
                 "num_gpus": self._num_gpus,

@@ -29,7 +29,8 @@ VICTIMS = ("worker", "driver", "flow", "server")
 NUM_RUNS = int(os.environ.get("HARP_FAULT_RUNS", "4"))
 SEED = os.environ.get("HARP_FAULT_SEED", "0")
 PATIENCE = 1800.0
-LINGER_SECONDS = 60.0
+LINGER_SECONDS = 150.0
+"""Workers end at once with their driver. Two agents of Ray go on for 60 s, trying to report to what died as well."""
 
 FLOW = "import sys; from flows.curate import curate; curate('tabletop', sys.argv[1], sys.argv[2])"
 
@@ -152,17 +153,16 @@ def test_a_killed_run_that_is_continued_leaves_what_an_undisturbed_one_does(
             kill_tree(process.pid)
     if victim == "worker":
         assert status == 0, "the death of a worker must not end the run"
-    deadline = time.monotonic() + LINGER_SECONDS
+    ended = time.monotonic()
+    # At once, while processes of the killed run may still be there.
+    subprocess.run(curation(raw, lake), check=True, capture_output=True, timeout=PATIENCE)
+    assert fingerprint(lake) == expected
     while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in left):
-        assert time.monotonic() < deadline, (
+        assert time.monotonic() < ended + LINGER_SECONDS, (
             f"still there: {[p.cmdline()[:2] for p in left if p.is_running()]}"
         )
         time.sleep(0.2)
-    lingered = LINGER_SECONDS - (deadline - time.monotonic())
-
-    subprocess.run(curation(raw, lake), check=True, capture_output=True, timeout=PATIENCE)
-    assert fingerprint(lake) == expected
     if log := os.environ.get("HARP_FAULT_LOG"):
         line = {"run": run, "victim": victim, "moment": round(moment, 1), "killed": killed, "status": status}
         with Path(log).open("a") as file:
-            file.write(json.dumps(line | {"processes_gone_after": round(lingered, 1)}) + "\n")
+            file.write(json.dumps(line | {"seconds_to_the_end": round(time.monotonic() - ended, 1)}) + "\n")
