@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import calvin_env
 import numpy as np
-from calvin_env.envs.play_table_env import get_env
 from calvin_env.envs.tasks import Tasks
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from data_schemas.errors import UserError
 from simulation.calvin.chains import Chain, official_chains
@@ -40,13 +43,13 @@ class OfficialEnvironment:
     """An installed `calvin_env`, driven as its own evaluation drives it.
 
     Args:
-        folder: the dataset (with `validation/`), whose stored configuration says the scene and the cameras.
-        scene: D, or another one to replace the dataset's.
+        folder: CALVIN's dataset (with `validation/`), whose stored configuration describes scene and cameras; without
+            it, or where a checkout of calvin_env is named, its own configuration does, which says the same.
+        scene: D, or another one to replace it.
         renderer: `egl` or `tiny`.
-        made: the simulator, where it has been made already; then `folder` may be None.
 
     Raises:
-        UserError: no dataset there.
+        UserError: the folder is no dataset, or the sentences are not beside the installation.
     """
 
     subtask_limit = SUBTASK_LIMIT
@@ -58,12 +61,11 @@ class OfficialEnvironment:
         folder: Path | str | None = None,
         scene: str = "D",
         renderer: str = "egl",
-        made: Any = None,
     ) -> None:
-        self._environment = made or _make(folder, scene, renderer)
-        # An installation for development lies in its checkout, which has the tasks and, within calvin, the sentences.
-        import_root = Path(__import__("calvin_env").__file__).resolve().parents[1]
-        data = CalvinData(import_root)
+        # It is installed from its checkout, which has the configuration, and within that of calvin the sentences.
+        root = Path(calvin_env.__file__).resolve().parents[1]
+        data = CalvinData(root)
+        self._environment = _make(root, folder, scene, renderer)
         self._oracle = Tasks(data.tasks())
         self._instructions = data.instructions()
         self._task, self._before = "", {}
@@ -103,17 +105,25 @@ class OfficialEnvironment:
         )
 
 
-def _make(folder: Path | str | None, scene: str, renderer: str) -> Any:
-    validation = Path(folder) / "validation" if folder else None
-    if validation is None or not (validation / ".hydra" / "merged_config.yaml").is_file():
-        raise UserError(
-            f"{folder} is no CALVIN dataset: expected validation/.hydra/merged_config.yaml in it; name it by --data."
-        )
-    replaced = {} if scene == "D" else {"scene": f"calvin_scene_{scene}"}
-    environment = get_env(
-        validation,
-        obs_space={"rgb_obs": ["rgb_static", "rgb_gripper"], "depth_obs": []},
-        show_gui=False,
-        **replaced,
-    )
-    return environment
+def _make(root: Path, folder: Path | str | None, scene: str, renderer: str) -> Any:
+    """The simulator as the dataset's own configuration describes it, or without one, as calvin_env's does."""
+    is_dataset = folder is not None and not (Path(folder) / "conf").is_dir()
+    if folder and is_dataset:
+        file = Path(folder) / "validation" / ".hydra" / "merged_config.yaml"
+        if not file.is_file():
+            raise UserError(
+                f"{folder} is no CALVIN dataset: expected validation/.hydra/merged_config.yaml in it."
+            )
+        config = OmegaConf.load(file)
+    else:
+        removed = ("~recorder", "~vr_input", "hydra/job_logging=default", "hydra/hydra_logging=default")
+        with initialize_config_dir(str(root / "conf"), version_base=None):
+            config = compose(
+                "config_data_collection", [*removed, "use_vr=false", "cameras=static_and_gripper"]
+            )
+    if scene != "D" or not is_dataset:
+        config.scene = OmegaConf.load(root / "conf" / "scene" / f"calvin_scene_{scene}.yaml")
+    config.env.use_egl = renderer == "egl"
+    for name in set(config.cameras) - {"static", "gripper"}:
+        del config.cameras[name]
+    return instantiate(config.env, show_gui=False, use_vr=False, use_scene_info=True)
