@@ -1,6 +1,6 @@
 """Latency of one action chunk: one parallel pass against autoregressive decoding of the same model, and each part.
 
-    python -m benchmarks.policy.latency [--models tiny smollm2-135m] [--repeats 5] [--out FILE.json]
+    python -m benchmarks.policy.latency [--models tiny smollm2-135m] [--dtype bfloat16] [--repeats 5] [--out FILE.json]
 
 Both ways share the model, the observation and the number of tokens (K·A = 70 for 10 actions of 7 dimensions). The
 autoregressive one is OpenVLA's: one token per action dimension, greedy, with a key-value cache. Random weights: time
@@ -55,7 +55,7 @@ class Latency:
         return (self.autoregressive - shared) / (self.language_model + self.head)
 
 
-def random_policy(name: str) -> tuple[ParallelPolicy, Observations]:
+def random_policy(name: str, dtype: str = "float32") -> tuple[ParallelPolicy, Observations]:
     """A policy of a named size without its weights, with two cameras and a state, and one observation."""
     config = POLICIES[name]
     backbones = tuple(b.model_copy(update={"weights": None}) for b in config.vision.backbones)
@@ -64,18 +64,21 @@ def random_policy(name: str) -> tuple[ParallelPolicy, Observations]:
         "language_model": config.language_model.model_copy(update={"weights": None}),
         "cameras": 2,
         "action": ActionConfig(dim=7, chunk=10, proprioception_dim=7),
+        "dtype": dtype,
     }
     config = PolicyConfig.model_validate(config.model_copy(update=changes).model_dump())
     vla = empty_prismatic(config)
     for parameter in vla.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.02)
+        else:  # scales of norms: small ones would leave of attention less than bfloat16 resolves
+            torch.nn.init.ones_(parameter)
     policy = build_action_policy(vla).eval()
     assert isinstance(policy, ParallelPolicy)
     size = config.vision.image_size
     prompts = load_tokenizer(config).prompts(["push the plate to the left"])
-    dtype = vla.projector.fc1.weight.dtype
-    images = torch.randn(1, 2, 3 * len(backbones), size, size, dtype=dtype)
-    return policy, Observations(images, prompts, torch.randn(1, 7, dtype=dtype))
+    images = torch.randn(1, 2, 3 * len(backbones), size, size).to(vla.projector.fc1.weight)
+    return policy, Observations(images, prompts, torch.randn(1, 7).to(images))
 
 
 @torch.no_grad()
@@ -93,9 +96,9 @@ def autoregressive(policy: ParallelPolicy, seen: Observations) -> Tensor:
 
 
 @torch.no_grad()
-def measure(name: str, repeats: int) -> Latency:
+def measure(name: str, dtype: str, repeats: int) -> Latency:
     """Medians over `repeats` rounds after one that warms up."""
-    policy, seen = random_policy(name)
+    policy, seen = random_policy(name, dtype)
     vla = policy.vla
     is_robot = torch.ones(2, dtype=torch.bool)
     patches = vla.vision.patch_tokens(seen.images[0], is_robot)
@@ -126,12 +129,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=["tiny", "smollm2-135m"], choices=list(POLICIES))
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the weights")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    rows = [measure(name, arguments.repeats) for name in arguments.models]
-    table = Table(title=f"One chunk of 10 × 7 actions, milliseconds, {torch.get_num_threads()} threads")
+    rows = [measure(name, arguments.dtype, arguments.repeats) for name in arguments.models]
+    setting = f"{arguments.dtype}, {torch.get_num_threads()} threads"
+    table = Table(title=f"One chunk of 10 × 7 actions, milliseconds, {setting}")
     columns = ("parallel", "autoregressive", "vision", "projector", "language_model", "head")
     for column in ("model", *columns, f"speed-up (target ≥ {TARGET:.0f}×)", "of decoding"):
         table.add_column(column.replace("_", " "), justify="left" if column == "model" else "right")

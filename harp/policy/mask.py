@@ -26,8 +26,8 @@ def bidirectional_mask(is_token_BN: Tensor, dtype: torch.dtype) -> Tensor:
 def check_bidirectional(model: LlamaModel) -> None:
     """Assert on the model itself that later tokens influence earlier ones and that padding influences none.
 
-    One forward of three sequences of eight embeddings: as they are, with the last token changed, with the padding
-    changed. Costs one short batch, so it runs whenever a policy is loaded.
+    One forward of three sequences of eight embeddings: as they are, with all tokens but the first changed, with the
+    padding changed. Costs one short batch, so it runs whenever a policy is loaded.
 
     Raises:
         RuntimeError: the attention implementation does not honour the mask.
@@ -37,7 +37,8 @@ def check_bidirectional(model: LlamaModel) -> None:
     shape = (_NUM_TOKENS + _NUM_PADS, weight.shape[1])
     base = torch.randn(shape, generator=generator)
     later, padding = base.clone(), base.clone()
-    later[_NUM_TOKENS - 1] = torch.randn(shape[1], generator=generator)
+    # All of them: what one token adds may be less than bfloat16 resolves where weights are small.
+    later[1:_NUM_TOKENS] = torch.randn(_NUM_TOKENS - 1, shape[1], generator=generator)
     padding[_NUM_TOKENS:] = torch.randn(_NUM_PADS, shape[1], generator=generator)
     embeddings = torch.stack([base, later, padding]).to(weight)
     is_token = (torch.arange(shape[0], device=weight.device) < _NUM_TOKENS).expand(3, -1)
@@ -49,9 +50,8 @@ def check_bidirectional(model: LlamaModel) -> None:
         use_cache=False,
     ).last_hidden_state.float()
     model.train(was_training)
-    earlier = hidden[:, : _NUM_TOKENS - 1]
-    changes = (earlier[1:] - earlier[0]).abs().mean((1, 2)) / earlier[0].abs().mean()
-    change_later, change_padding = changes.tolist()
+    change_later = _relative_change(hidden[1, :1], hidden[0, :1])
+    change_padding = _relative_change(hidden[2, :_NUM_TOKENS], hidden[0, :_NUM_TOKENS])
     # Equal rows of a batch may round differently here and there; a real influence moves every number.
     tolerance = max(2e-6, torch.finfo(weight.dtype).eps / 4)
     if change_later <= tolerance:
@@ -64,3 +64,7 @@ def check_bidirectional(model: LlamaModel) -> None:
             f"Padding leaks through the bidirectional mask (relative change {change_padding:.1e}, attention "
             f"{model.config._attn_implementation!r}); use 'sdpa' or 'eager'."
         )
+
+
+def _relative_change(found: Tensor, before: Tensor) -> float:
+    return ((found - before).abs().mean() / before.abs().mean()).item()
