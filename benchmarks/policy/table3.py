@@ -48,10 +48,11 @@ class Settings:
     lake: Path
     demonstrations: Path
     out: Path
-    recipes: tuple[str, str, str]
+    recipes: Sequence[str]
     """Of the three stages."""
-    changes: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-    tasks: tuple[str, ...]
+    changes: Sequence[Sequence[str]]
+    """To these recipes."""
+    tasks: Sequence[str]
     trials: int
     replan: int | None
 
@@ -208,9 +209,9 @@ def main() -> None:
         lake=arguments.lake,
         demonstrations=arguments.demonstrations,
         out=arguments.out,
-        recipes=tuple(arguments.recipes),
-        changes=(tuple(arguments.set1), tuple(arguments.set2), tuple(arguments.set3)),
-        tasks=tuple(arguments.tasks),
+        recipes=arguments.recipes,
+        changes=(arguments.set1, arguments.set2, arguments.set3),
+        tasks=arguments.tasks,
         trials=arguments.trials,
         replan=arguments.replan,
     )

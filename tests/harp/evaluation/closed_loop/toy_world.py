@@ -26,7 +26,7 @@ class ToyObservation:
 class ToyWorld:
     """Writes one line a trial into `diary`, so that tests see what was really played."""
 
-    tasks = ("wait", "hide")
+    tasks: tuple[str, ...] = ("wait", "hide")
     rate = 10.0
     episode_limit = LIMIT
     action_dimensions = 4
