@@ -1,6 +1,6 @@
 """Wrist and end-effector tracks against the truth of a simulated folder.
 
-    python -m benchmarks.cues.wrists FOLDER [--limit N]
+    python -m benchmarks.cues.wrists FOLDER [--limit N] [--detector mediapipe-hands] [--smoothing 0.08]
 
 Human clips: share of the frames in which the wrist truly is visible that got a point, error of these points,
 and share of all points given that truly are visible. Robot clips: error of the projected end effector.
@@ -20,7 +20,7 @@ from data_schemas.demonstrations import Demonstration
 from pipelines.datasets.registry import get_reader
 from pipelines.engine.stage import Done
 from pipelines.inputs import VideoInput
-from pipelines.wrists.stage import WristConfig, WristStage
+from pipelines.wrists.stage import DETECTORS, WristConfig, WristStage
 from simulation.ground_truth import GroundTruth
 
 
@@ -35,10 +35,10 @@ class Score:
     truly_visible: np.ndarray
 
 
-def scores(folder: Path, limit: int | None) -> Iterator[Score]:
-    """Run the default wrist stage over the clips of a simulated folder."""
+def scores(folder: Path, limit: int | None, config: WristConfig) -> Iterator[Score]:
+    """Run the wrist stage over the clips of a simulated folder."""
     reader = get_reader("rh20t", {})
-    stage = WristStage(WristConfig())
+    stage = WristStage(config)
     stage.setup()
     for clip in track(list(islice(reader.discover(folder), limit)), description="wrists"):
         demonstration = reader.read(clip, folder)
@@ -81,8 +81,12 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="made by `harp simulate tabletop`")
     parser.add_argument("--limit", type=int, help="look at so many clips only")
+    defaults = WristConfig()
+    parser.add_argument("--detector", choices=sorted(DETECTORS), default=defaults.detector)
+    parser.add_argument("--smoothing", type=float, default=defaults.smoothing, help="seconds")
     arguments = parser.parse_args()
-    found = list(scores(arguments.folder, arguments.limit))
+    config = WristConfig(detector=arguments.detector, smoothing=arguments.smoothing)
+    found = list(scores(arguments.folder, arguments.limit, config))
     for embodiment in ("human", "robot"):
         clips = [score for score in found if score.demonstration.embodiment == embodiment]
         if clips:

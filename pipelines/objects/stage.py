@@ -17,6 +17,7 @@ from pipelines.objects.base import FrameSource, GroundedBox, GroundingRequest, K
 from pipelines.objects.config import ObjectConfig
 from pipelines.objects.instruction_object import object_phrase
 from pipelines.objects.keypoints import SpreadFeatures
+from pipelines.objects.occlusion import COVER, hide_near_hand
 from pipelines.objects.registry import DESCRIBERS, GROUNDERS, TRACKERS, check_names, resources
 from pipelines.video import open_demonstration
 
@@ -28,7 +29,7 @@ class ObjectStage(Stage[TrackInput]):
     """Box from the data set or the grounder, keypoints in it, tracked through the clip."""
 
     name = "object_tracks"
-    version = 1
+    version = 2
     row = ObjectTrack
     config: ObjectConfig
 
@@ -118,6 +119,8 @@ class ObjectStage(Stage[TrackInput]):
         frame = video.frames([box.frame])[0]
         queries = np.column_stack([np.full(count, box.frame), self._selector.select(frame, box, count)])
         tracks = self._tracker.track(video, queries)
+        reach = COVER[clip.demonstration.embodiment] * max(video.width, video.height)
+        visibility = hide_near_hand(tracks.points, tracks.visibility, clip.wrist, reach)
         return ObjectTrack(
             demonstration_id=clip.demonstration.demonstration_id,
             source=tracks.source,
@@ -127,6 +130,6 @@ class ObjectStage(Stage[TrackInput]):
             box_frame=box.frame,
             num_keypoints=count,
             points=tracks.points,
-            visibility=tracks.visibility,
-            visible=tracks.visible,
+            visibility=visibility,
+            visible=visibility > 0.5,
         )

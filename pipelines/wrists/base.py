@@ -46,6 +46,17 @@ class Hand:
         return float((self.box[2:] - self.box[:2]).max())
 
 
+@dataclass(frozen=True)
+class HandBox:
+    """Where a hand may be: pixels of the frame, pixel centres at integers."""
+
+    center: np.ndarray
+    """(2,) x y."""
+    size: float
+    """Longer side."""
+    score: float
+
+
 class HandDetector(ABC):
     """Finds all hands in consecutive frames of a clip."""
 

@@ -26,7 +26,7 @@ class WristConfig(StageConfig):
     mediapipe: MediaPipeHandsConfig = Field(default_factory=MediaPipeHandsConfig)
     wilor: WiLoRConfig = Field(default_factory=WiLoRConfig)
     association: AssociationConfig = Field(default_factory=AssociationConfig)
-    smoothing: float = Field(default=0.0, ge=0)
+    smoothing: float = Field(default=0.08, ge=0)
     """Of human wrists, seconds; see `smoothing.smooth`."""
     projection: ProjectionConfig = Field(default_factory=ProjectionConfig)
 

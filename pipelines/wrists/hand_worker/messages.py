@@ -32,7 +32,7 @@ def send(connection: socket.socket, header: dict[str, Any], array: np.ndarray | 
     text = json.dumps(header).encode()
     connection.sendall(LENGTHS.pack(len(text), size) + text)
     if array is not None and size:
-        connection.sendall(memoryview(np.ascontiguousarray(array)).cast("B"))
+        connection.sendall(np.ascontiguousarray(array).data.cast("B"))
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], np.ndarray]:

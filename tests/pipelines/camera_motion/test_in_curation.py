@@ -91,7 +91,7 @@ def test_descriptions_of_whole_frames_are_not_used_under_a_moving_camera() -> No
 def panning(tmp_path: Path) -> Callable[..., TrackInput]:
     """A video of a camera that pans 5 pixels a frame over a textured wall."""
     noise = np.random.default_rng(0).uniform(0, 255, (30, 90, 3)).astype(np.uint8)
-    wall = cv2.resize(noise, (720, 240), interpolation=cv2.INTER_CUBIC)
+    wall = np.asarray(cv2.resize(noise, (720, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
     path = tmp_path / "pan.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": "15"})
