@@ -9,13 +9,15 @@ from pathlib import Path
 import ray
 
 from data_schemas.ledger import LedgerEntry
+from pipelines.curate import make_stages
 from pipelines.engine import ledger
 from pipelines.engine.executor import Limits
 from pipelines.engine.executors import RayExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ray_pool import max_workers
 from pipelines.engine.runner import run_stage
-from pipelines.engine.stage import Resources
+from pipelines.engine.stage import LIGHT, Resources
+from pipelines.recipe import load_curate_recipe
 from tests.pipelines.engine.toy import LimitsConfig, LimitsStage, Power, PowerConfig, PowerStage, numbers
 
 
@@ -79,6 +81,11 @@ def test_workers_serve_one_stage_after_another(tmp_path: Path, ray_executor: Ray
         by_key.setdefault(entry["stage_key"], set()).add(entry["worker"])
     first, second = by_key.values()
     assert first & second
+
+
+def test_the_stages_of_a_curation_can_share_their_workers(tmp_path: Path) -> None:
+    stages = make_stages(load_curate_recipe("tabletop"), Lake(tmp_path))
+    assert {stage.resources for stage in stages.values()} == {LIGHT}
 
 
 def test_the_metrics_endpoint_shows_the_stage(tmp_path: Path, ray_executor: RayExecutor) -> None:
