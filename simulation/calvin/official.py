@@ -48,6 +48,8 @@ class OfficialEnvironment:
         scene: D, or another one to replace it.
         renderer: `egl` or `tiny`.
 
+    Attributes: simulator and oracle of calvin_env.
+
     Raises:
         UserError: the folder is no dataset, or the sentences are not beside the installation.
     """
@@ -65,8 +67,8 @@ class OfficialEnvironment:
         # It is installed from its checkout, which has the configuration, and within that of calvin the sentences.
         root = Path(calvin_env.__file__).resolve().parents[1]
         data = CalvinData(root)
-        self._environment = _make(root, folder, scene, renderer)
-        self._oracle = Tasks(data.tasks())
+        self.simulator = _make(root, folder, scene, renderer)
+        self.oracle = Tasks(data.tasks())
         self._instructions = data.instructions()
         self._task, self._before = "", {}
 
@@ -77,23 +79,23 @@ class OfficialEnvironment:
     def start(self, chain: Chain) -> None:
         """Put everything where a chain starts."""
         robot, scene = benchmark_start(chain.initial)
-        self._environment.reset(robot_obs=robot, scene_obs=scene)
+        self.simulator.reset(robot_obs=robot, scene_obs=scene)
 
     def instruct(self, task: str) -> Observation:
         """Ask for a task, to be judged from this moment on."""
-        self._task, self._before = task, self._environment.get_info()
-        return self._observe(self._environment.get_obs())
+        self._task, self._before = task, self.simulator.get_info()
+        return self._observe(self.simulator.get_obs())
 
     def step(self, action: np.ndarray) -> tuple[Observation, bool]:
         """Carry out one relative action (7,); the gripper is taken by its sign."""
         command = np.array([*action[:6], -1.0 if action[6] < 0 else 1.0])
-        seen, _, _, info = self._environment.step(command)
-        done = self._oracle.get_task_info_for_set(self._before, info, {self._task})
+        seen, _, _, info = self.simulator.step(command)
+        done = self.oracle.get_task_info_for_set(self._before, info, {self._task})
         return self._observe(seen), bool(done)
 
     def close(self) -> None:
         """Free the physics."""
-        self._environment.close()
+        self.simulator.close()
 
     def _observe(self, seen: dict[str, Any]) -> Observation:
         pictures = seen["rgb_obs"]

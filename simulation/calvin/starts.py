@@ -1,5 +1,6 @@
 """Start states: those of the benchmark, and random ones for demonstrations in any scene."""
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -7,7 +8,6 @@ import numpy as np
 from data_schemas.errors import UserError
 from simulation.calvin.chains import COLORS, Condition
 from simulation.calvin.data import SceneSettings
-from simulation.calvin.scene import draw_pose
 
 # The constants of calvin_agent's evaluation: robot state (15,), see `simulation.calvin.robot.ROBOT_STATE`.
 ROBOT_START = (
@@ -16,6 +16,7 @@ ROBOT_START = (
     1.0,
 )
 SLIDER_LEFT, DRAWER_OPEN, SWITCH_ON = 0.28, 0.22, 0.088  # metres
+DOOR_LEFT = 0.24  # metres; the end in scene C, and far enough in the others
 CABINET = {
     "slider_left": (-2.40851662e-01, 9.24044687e-02, 4.60990009e-01),
     "slider_right": (7.03416330e-02, 9.24044687e-02, 4.60990009e-01),
@@ -59,15 +60,35 @@ def benchmark_start(condition: Condition) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_start(settings: SceneSettings, random: np.random.Generator) -> np.ndarray:
-    """A random state (24,) of a scene: blocks on its surfaces, apart from each other, and lights, door and drawer anyhow."""
+    """A random state (24,) of a scene: blocks anywhere on its surfaces, lights, door and drawer anyhow."""
+    places = dict.fromkeys(settings.blocks, tuple(settings.surfaces))
+    return _drawn(settings, places, random.integers(0, 2, 4).astype(bool), random)
+
+
+def condition_start(settings: SceneSettings, condition: Condition, random: np.random.Generator) -> np.ndarray:
+    """A state (24,) of any scene that agrees with a symbolic condition, with blocks turned as the benchmark turns them."""
+    places = {name: (str(condition[f"{name.removeprefix('block_')}_block"]),) for name in settings.blocks}
+    left, opened = condition["slider"] == "left", condition["drawer"] == "open"
+    on = np.array([left, opened, condition["lightbulb"], condition["led"]], dtype=bool)
+    return _drawn(settings, places, on, random)
+
+
+def _drawn(
+    settings: SceneSettings,
+    places: Mapping[str, tuple[str, ...]],
+    on: np.ndarray,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Blocks on one of their surfaces each, apart from each other; `on`: door left, drawer open, bulb, LED."""
     scene = np.zeros(24)
-    scene[0] = random.choice([0, SLIDER_LEFT])
-    scene[1] = random.choice([0, DRAWER_OPEN])
-    scene[4:6] = random.integers(0, 2, 2)
-    scene[3] = SWITCH_ON * scene[4]
+    left, opened, scene[4], scene[5] = on
+    scene[0], scene[1], scene[3] = DOOR_LEFT * left, DRAWER_OPEN * opened, SWITCH_ON * scene[4]
     for _ in range(TRIES):
-        poses = [draw_pose(block, settings.surfaces, random) for block in settings.blocks.values()]
-        if all(np.linalg.norm(a - b) > APART for (a, _), (b, _) in combinations(poses, 2)):
-            scene[6:] = np.concatenate([number for pose in poses for number in pose])
+        poses = np.zeros((len(places), 6))
+        for pose, names in zip(poses, places.values(), strict=True):
+            low, high = settings.surfaces[str(random.choice(names))]
+            pose[:3], pose[5] = random.uniform(low, high), random.uniform(*YAW)
+        if all(np.linalg.norm(a[:3] - b[:3]) > APART for a, b in combinations(poses, 2)):
+            scene[6:] = poses.ravel()
             return scene
-    raise UserError(f"The blocks' places in the scene's file are nearer than {APART} m to each other.")
+    raise UserError(f"The surfaces of the scene's file have no room for blocks {APART} m from each other.")

@@ -8,7 +8,7 @@ import pytest
 
 from simulation.calvin.chains import initial_conditions
 from simulation.calvin.data import CalvinData
-from simulation.calvin.starts import APART, benchmark_start, draw_start, fnv1_32
+from simulation.calvin.starts import APART, benchmark_start, condition_start, draw_start, fnv1_32
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,17 @@ def test_drawn_starts_lie_apart_on_the_scene_s_surfaces(made_up_data: Path):
                 for low, high in settings.surfaces.values()
             )
     assert len({start[4:6].tobytes() for start in starts}) == 4
+
+
+def test_a_condition_can_be_had_in_any_scene(made_up_data: Path):
+    settings = CalvinData.open(made_up_data).scene("D")
+    random = np.random.default_rng(1)
+    for condition in initial_conditions()[::7]:
+        scene = condition_start(settings, condition, random)
+        assert (scene[0] > 0.2) == (condition["slider"] == "left")
+        assert (scene[1] > 0.2) == (condition["drawer"] == "open")
+        assert list(scene[4:6]) == [condition["lightbulb"], condition["led"]]
+        for name, pose in zip(settings.blocks, scene[6:].reshape(3, 6), strict=True):
+            low, high = settings.surfaces[condition[f"{name.removeprefix('block_')}_block"]]
+            assert (low <= pose[:3]).all()
+            assert (pose[:3] <= high).all()
