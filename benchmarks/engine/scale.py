@@ -1,7 +1,7 @@
 """What an item costs the engine itself: a stage that does no work, over more and more items.
 
-Prints one JSON line per number of items: wall seconds, milliseconds per item, and the driver's peak memory; then the same
-for a run that finds everything done. The cost per item must not grow.
+Prints one JSON line per number of items: wall seconds, milliseconds per item, and the driver's CPU seconds and peak memory;
+then the same for a run that finds everything done. The cost per item must not grow.
 
     python benchmarks/engine/scale.py --executor ray --items 1000 10000 100000
 """
@@ -73,7 +73,7 @@ def measure(executor: Literal["local", "ray"], number: int, batch_size: int) -> 
                 NothingStage(1), Work({"0": "first"}, lambda ids: dict.fromkeys(ids, 0)), lake, workers, ["x"]
             )
         for name in ("all to do", "nothing to do"):
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             summary = run_stage(NothingStage(batch_size), work, lake, workers)
             seconds = time.perf_counter() - start
             assert summary.done + summary.already_done == number
@@ -83,6 +83,7 @@ def measure(executor: Literal["local", "ray"], number: int, batch_size: int) -> 
                 "run": name,
                 "seconds": round(seconds, 2),
                 "ms_per_item": round(1000 * seconds / number, 3),
+                "driver_cpu_seconds": round(time.process_time() - cpu, 2),
                 "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
             }
             print(json.dumps(figures), flush=True)
