@@ -1,6 +1,7 @@
 """Films show both cameras and, at the end, the verdict."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -22,7 +23,7 @@ from tests.harp.evaluation.closed_loop.toy_world import ToyObservation
 
 def test_films_show_both_cameras_and_the_verdict(tmp_path: Path) -> None:
     environment = TabletopEnvironment(size=64)
-    observations = [environment.reset(Trial("press", 0)), environment.step(np.zeros(7))[0]]
+    observations: list[Any] = [environment.reset(Trial("press", 0)), environment.step(np.zeros(7))[0]]
     frames = film(observations, success=True)
     environment.close()
     assert frames.shape == (3, 86, 128, 3)
