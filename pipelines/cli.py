@@ -279,10 +279,9 @@ def print_run(run: "RunRecord", lake: Path) -> None:
 
 def print_problems(lake: "Lake", run: "RunRecord", limit: int) -> None:
     """Name what failed, was filtered or was rejected, with the reason: one line and one sentence each."""
-    from pipelines.quality.report.curated import load_curated
+    from pipelines.rejections import rejections
     from pipelines.runs import problems
 
-    curated = load_curated(lake, run)
     lines = [
         (
             entry.outcome,
@@ -294,9 +293,8 @@ def print_problems(lake: "Lake", run: "RunRecord", limit: int) -> None:
         for entry in problems(lake, run)
     ]
     lines += [
-        ("rejected", "verdicts", ", ".join(verdict.reasons), curated.subject(verdict.subject_id).source, "")
-        for verdict in curated.verdicts
-        if not verdict.accepted
+        ("rejected", "verdicts", ", ".join(rejection.reasons), rejection.source, "")
+        for rejection in rejections(lake, run)
     ]
     for outcome, stage, reason, label, sentence in lines[:limit]:
         colour = "red" if outcome == "failed" else "yellow"

@@ -1,9 +1,9 @@
 """How long a run takes that finds nothing to do, over a lake of many demonstrations.
 
 Makes raw clips (empty files with a `pairs.csv`) and a lake in which all of them are curated: real rows with tracks of
-100 frames under the keys of the recipe `clips`, real ledger entries, small shard files, a published version. Then runs
-`harp curate` over it in a process of its own, twice: the run that is measured searches the raw folder, plans every stage, and
-publishes. What stands is reused by the next call.
+100 frames under the keys of the recipe `clips`, real ledger entries, small shard files, a published version; one pair in
+fifty is rejected. Then runs `harp curate` over it in a process of its own, twice: the run that is measured searches the raw
+folder, plans every stage, publishes, and says what is rejected. What stands is reused by the next call.
 
     python benchmarks/engine/noop.py --out build/noop --demonstrations 200000
 """
@@ -36,6 +36,7 @@ from pipelines.shards.writer import PackedSample, index_path, write_rows
 FRAMES = 100
 KEYPOINTS = 8
 CHUNK = 5000
+REJECTED_ONE_OF = 50
 
 
 def main() -> None:
@@ -49,6 +50,7 @@ def main() -> None:
     if not (lake / "complete").exists():
         make_raw(raw, options.demonstrations)
         make_lake(raw, lake)
+        publish_first(raw, lake)
         (lake / "complete").touch()
     for name in ("first", "second"):
         seconds, cpu, peak = timed_run(raw, lake)
@@ -88,7 +90,7 @@ def make_raw(raw: Path, number: int) -> None:
 
 
 def make_lake(raw: Path, root: Path) -> None:
-    """Everything curated and published."""
+    """Everything curated."""
     recipe, lake = load_curate_recipe("clips"), Lake(root)
     keys = stage_keys(make_stages(recipe, lake))
     clips = [source_item(clip, raw) for clip in recipe.make_reader().discover(raw.resolve())]
@@ -100,14 +102,15 @@ def make_lake(raw: Path, root: Path) -> None:
         write(lake, keys["object_tracks"], "object_tracks", {i: objects(i) for i in chunk})
     view = RunView(lake, raw, keys, lambda: list(demonstrations))
     write(lake, keys["alignments"], "alignments", {i: alignment(i) for i in view.pairs})
-    write(lake, keys["verdicts"], "verdicts", {i: verdict(i) for i in view.subjects})
-    shards = plan_shards(list(view.subjects.values()), recipe.shards)
+    verdicts = {i: verdict(i, number % REJECTED_ONE_OF > 0) for number, i in enumerate(view.subjects)}
+    write(lake, keys["verdicts"], "verdicts", verdicts)
+    accepted = [subject for i, subject in view.subjects.items() if verdicts[i].accepted]
+    shards = plan_shards(accepted, recipe.shards)
     write(lake, keys["shards"], "shards", {i: shard(root, i, plan.split) for i, plan in shards.items()})
-    timed_first(raw, root)
 
 
-def timed_first(raw: Path, root: Path) -> None:
-    """Publish."""
+def publish_first(raw: Path, root: Path) -> None:
+    """The run that publishes what `make_lake` made."""
     command = [str(Path(sys.executable).with_name("harp")), "curate", "clips", "--root", str(raw.resolve())]
     subprocess.run([*command, "--lake", str(root), "--executor", "local"], check=True, capture_output=True)
 
@@ -183,8 +186,9 @@ def alignment(i: str) -> Alignment:
     return Alignment(i, i, i, "wrist", steps, np.stack([steps, steps], 1), 0.1, 1.0)
 
 
-def verdict(i: str) -> Verdict:
-    return Verdict(i, "pair", True, [], [f"metric_{n}" for n in range(14)], [0.5] * 14)
+def verdict(i: str, accepted: bool) -> Verdict:
+    reasons = [] if accepted else ["static_clip"]
+    return Verdict(i, "pair", accepted, reasons, [f"metric_{n}" for n in range(14)], [0.5] * 14)
 
 
 def shard(root: Path, i: str, split: str) -> Shard:

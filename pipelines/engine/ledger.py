@@ -46,8 +46,9 @@ def setbacks(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
 
 def unsolved(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
     """`setbacks` of the items that were never done."""
-    done = done_ids(lake, stage_key)
-    return {item_id: entry for item_id, entry in setbacks(lake, stage_key).items() if item_id not in done}
+    found = setbacks(lake, stage_key)
+    done = done_ids(lake, stage_key) if found else set()
+    return {item_id: entry for item_id, entry in found.items() if item_id not in done}
 
 
 def quarantined(lake: Lake, stage_key: str) -> list[LedgerEntry]:
