@@ -51,7 +51,7 @@ class Evidence:
 class MotionGrounder(ObjectGrounder):
     """Finds the thing that the agent moved or touched; needs no phrase and no weights."""
 
-    model = "motion-grounding@2"
+    model = "motion-grounding@3"
 
     def __init__(self, min_score: float = 0.08) -> None:
         self.min_score = min_score
@@ -121,7 +121,7 @@ def weigh(proposal: Proposal, views: Views, path: AgentPath, changed: np.ndarray
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
     begin = known[np.abs(known - appears) <= max(2, np.abs(known - appears).min())]
     vanishes = float(np.median(views.early_end[mask]))
-    if vanishes <= known[0] + 2 and known[0] > appears:
+    if vanishes < known[0] and known[0] > appears:
         return Evidence(moved, 0.0, 0.0, 0.0)  # Gone before the wrist was first seen: the hand itself.
     if _distance(outside, path.arm(begin)).min() < 0.02 * max(mask.shape):
         return Evidence(moved, 0.0, 0.0, 0.0)

@@ -28,7 +28,7 @@ def test_finds_the_object_where_it_lay_first(name: str, request: pytest.FixtureR
     assert box is not None
     assert box.frame < 16, "the arm reaches the object in frame 16"
     assert overlap(box, clip) > 0.6
-    assert box.source == "motion-grounding@2"
+    assert box.source == "motion-grounding@3"
 
 
 def test_a_touched_object_scores_less_than_a_moved_one(carried: Clip, touched: Clip) -> None:
