@@ -15,18 +15,19 @@ console = Console()
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
-    pairs: Annotated[int, typer.Option(min=4, help="Human–robot pairs to simulate.")] = 40,
+    pairs: Annotated[int, typer.Option(min=4, help="Human–robot pairs to simulate.")] = 32,
     seed: Annotated[int, typer.Option(help="Same seed, same pixels.")] = 0,
     executor: Annotated[Literal["local", "ray"], typer.Option(help="Where curation runs.")] = "ray",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the training recipe: key.path=value.")
+        list[str] | None, typer.Option("--set", help="Change the recipe of stage 1: key.path=value.")
     ] = None,
 ) -> None:
     """See all of HARP in minutes: simulate, curate, train, evaluate, report.
 
     Simulates people and robots doing the same tasks, curates the videos into a published version, trains the
-    aligned encoder and the latent action model on it, measures both on pairs held out, and writes
-    OUT/report.html. Running again does only what is missing.
+    aligned encoder and the latent action model on it, measures both on pairs held out, pretrains a policy on latent
+    actions, teaches it to press a button by robot demonstrations, lets it try, and writes OUT/report.html. Running
+    again does only what is missing.
     """
     from flows.everything import everything
     from pipelines.cli import print_run

@@ -1,5 +1,8 @@
-"""Flow `everything`: simulate, curate, train, evaluate, report. This is what `make demo` runs."""
+"""Flow `everything`: simulate, curate, train all three stages, evaluate, report. This is what `make demo` runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -8,48 +11,96 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 from flows.curate import curate
-from flows.parameters import Change, Executor, Text
+from flows.label import label
+from flows.parameters import Change, Count, Executor, Text
+from flows.policy import policy
 from flows.train import evaluate, train
 from pipelines.engine.lake import Lake
 from pipelines.quality.report.page import write_report
 from pipelines.runs import RunRecord
+from simulation.robot_demonstrations import DemonstrationsConfig, generate_demonstrations
 from simulation.tabletop import TabletopConfig, generate
+
+PROCESSES = 2
+"""That simulate at the same time."""
+TASK = "press"
+"""What the policy learns to do: the shortest task."""
+STAGE2 = ("training.steps=40", "data.batch_size=16", "test_transitions=64")
+STAGE3 = ("training.steps=250", "data.batch_size=8", "training.learning_rate=1.0e-3", "test_steps=64")
 
 
 @flow(name="everything", validate_parameters=True)
 def everything(
     out: Text,
-    pairs: Annotated[int, Field(ge=4)] = 40,
+    pairs: Annotated[int, Field(ge=4)] = 32,
     seed: int = 0,
     executor: Executor = "ray",
     overrides: list[Change] | None = None,
+    demonstrations: Count = 12,
+    trials: Count = 4,
+    stage2_overrides: list[Change] | None = None,
+    stage3_overrides: list[Change] | None = None,
 ) -> RunRecord:
     """The whole of HARP, small, on demonstrations that it simulates.
 
     Args:
-        out: folder for all of it: `raw`, `lake`, `stage1` and `report.html`.
+        out: folder for all of it: `raw`, `lake`, `stage1`, `demonstrations`, `stage2`, `stage3` and `report.html`.
         pairs: human–robot pairs to simulate; about a third is held out from training.
         seed: of the simulation.
         executor: where the curation's items run.
-        overrides: `key.path=value` changes to the training recipe.
+        overrides: `key.path=value` changes to the recipe of stage 1.
+        demonstrations: of the robot with actions, for stage 3.
+        trials: in which the policy acts.
+        stage2_overrides: changes to the recipe of stage 2, besides those that make it short.
+        stage3_overrides: the same of stage 3.
     """
     folder = Path(out)
-    raw, lake, run = folder / "raw", folder / "lake", folder / "stage1"
+    raw, lake, run, robot = (folder / name for name in ("raw", "lake", "stage1", "demonstrations"))
     simulate(raw, pairs, seed)
     record = curate("tabletop", str(raw), str(lake), executor)
-    train(str(lake), str(run), record.version_id or "latest", overrides=overrides)
-    evaluate(str(run))
-    report(lake, run, folder / "report.html")
+    version = record.version_id or "latest"
+    with demonstrated(DemonstrationsConfig(robot, demonstrations, seed, tasks=(TASK,))):
+        train(str(lake), str(run), version, overrides=overrides)
+        evaluate(str(run))
+        labels = label(str(lake), str(run), version, executor="local")
+    policy(
+        str(lake),
+        labels,
+        str(run),
+        str(robot),
+        str(folder),
+        stage2_overrides=[*STAGE2, *(stage2_overrides or [])],
+        stage3_overrides=[*STAGE3, *(stage3_overrides or [])],
+        tasks=[TASK],
+        trials=trials,
+    )
+    report(lake, run, folder / "stage2", folder / "stage3", folder / "report.html")
     return record
 
 
 @task(cache_policy=NO_CACHE)
 def simulate(raw: Path, pairs: int, seed: int) -> None:
     """Paired demonstrations in RH20T's layout; pairs that are there already are kept."""
-    generate(TabletopConfig(out=raw, pairs=pairs, seed=seed))
+    generate(TabletopConfig(out=raw, pairs=pairs, seed=seed), processes=PROCESSES)
+
+
+@contextmanager
+def demonstrated(config: DemonstrationsConfig) -> Iterator[None]:
+    """Robot demonstrations with actions, made beside what the block does, in a process of their own."""
+    beside = get_context("spawn").Process(target=generate_demonstrations, args=(config,), daemon=True)
+    beside.start()
+    yield
+    beside.join()
+    demonstrate(config)
 
 
 @task(cache_policy=NO_CACHE)
-def report(lake: Path, run: Path, page: Path) -> None:
+def demonstrate(config: DemonstrationsConfig) -> None:
+    """What is missing of the demonstrations: nothing, or what ended their process comes up here."""
+    generate_demonstrations(config)
+
+
+@task(cache_policy=NO_CACHE)
+def report(lake: Path, run: Path, stage2: Path, stage3: Path, page: Path) -> None:
     """One HTML page about all of it."""
-    write_report(Lake(lake), page, training=run)
+    write_report(Lake(lake), page, training=run, policy=(stage2, stage3))
