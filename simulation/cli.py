@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulation.calvin.cli import calvin
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(calvin)
 
 
 @app.callback()

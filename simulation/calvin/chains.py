@@ -146,7 +146,8 @@ def initial_conditions() -> list[Condition]:
     ]
 
 
-def _possible(state: Condition, tasks: tuple[str, ...]) -> bool:
+def is_possible(state: Condition, tasks: tuple[str, ...]) -> bool:
+    """Whether tasks can be done one after another."""
     present: Condition | None = state
     for task in tasks:
         present = next_state(present, task)
@@ -167,7 +168,7 @@ def draw_chains(state: Condition, count: int, seed: int) -> list[tuple[str, ...]
         if numbers[0] not in first or len({CATEGORIES[i] for i in numbers}) < LENGTH:
             continue
         tasks = tuple(TASKS[i] for i in numbers)
-        if _possible(state, tasks):
+        if is_possible(state, tasks):
             chains.append(tasks)
     return chains
 
