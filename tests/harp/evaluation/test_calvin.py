@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ class Chunks:
     def begin(self, environment: object, trial: object) -> None:
         pass
 
-    def act(self, observation: Seen) -> np.ndarray:
+    def act(self, observation: Any) -> np.ndarray:
         self.told.append(observation.instruction)
         return np.tile(np.arange(10.0)[:, None], (1, 7))
 

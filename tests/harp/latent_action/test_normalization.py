@@ -58,6 +58,7 @@ def test_the_model_asks_whose_transitions_they_are():
         torch.randn(2, 2, 4, 8),
         Language(torch.randn(2, 3, 6), torch.ones(2, 3, dtype=torch.bool)),
     )
+    assert isinstance(model.latent_norm, EmbodimentNorm)
     model.latent_norm.robot.running_mean += 1
     latents = model.encode(z, language, torch.tensor([False, True])).latents
     as_humans = model.encode(z, language, torch.tensor([False, False])).latents

@@ -34,6 +34,7 @@ def test_features_stand_one_before_each_slot_of_a_sequence_built_by_hand():
     vla, seen = policy.vla, observations(policy.vla, INSTRUCTIONS)
     features = policy.slot_features(seen)
     assert seen.proprioception is not None
+    assert seen.images is not None
     assert policy.proprio_projector is not None
     for row in range(2):
         words = vla.backbone.embed_tokens(seen.prompts.ids[row, : seen.prompts.lengths[row]])
@@ -53,6 +54,7 @@ def test_chunk_is_the_same_alone_and_in_a_padded_batch():
     policy = parallel()
     seen = observations(policy.vla, INSTRUCTIONS)
     assert seen.proprioception is not None
+    assert seen.images is not None
     chunk = policy.predict(seen)
     assert chunk.shape == (2, 3, 4)
     assert torch.equal(chunk, policy.predict(seen))
@@ -71,6 +73,7 @@ def test_every_input_matters():
     policy = parallel(cameras=2)
     seen = observations(policy.vla, INSTRUCTIONS)
     assert seen.proprioception is not None
+    assert seen.images is not None
     chunk = policy.predict(seen)
     wrist = seen.images.clone()
     wrist[:, 1] += 1

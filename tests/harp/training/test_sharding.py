@@ -32,6 +32,7 @@ def worker(device: torch.device) -> None:
     for name, share in shares.items():
         again = shared_like(2 * original[name], share)
         assert isinstance(again, DTensor)
+        assert isinstance(share, DTensor)
         assert again.to_local().shape == share.to_local().shape
         assert torch.equal(whole(again), 2 * original[name])
 

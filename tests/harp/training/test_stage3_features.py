@@ -1,6 +1,7 @@
 """Features kept on disk change nothing but the time that stage 3 takes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_demonstrations(tmp_path_factory.mktemp("demonstrations") / "raw")
 
 
-def write_stage2(folder: Path, **changes: object) -> Path:
+def write_stage2(folder: Path, **changes: Any) -> Path:
     vla = tiny_vla(**changes)
     write_policy(vla, load_tokenizer(vla.policy_config), folder / "policy")
     return folder

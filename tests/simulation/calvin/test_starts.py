@@ -68,6 +68,6 @@ def test_a_condition_can_be_had_in_any_scene(made_up_data: Path):
         assert (scene[1] > 0.2) == (condition["drawer"] == "open")
         assert list(scene[4:6]) == [condition["lightbulb"], condition["led"]]
         for name, pose in zip(settings.blocks, scene[6:].reshape(3, 6), strict=True):
-            low, high = settings.surfaces[condition[f"{name.removeprefix('block_')}_block"]]
+            low, high = settings.surfaces[str(condition[f"{name.removeprefix('block_')}_block"])]
             assert (low <= pose[:3]).all()
             assert (pose[:3] <= high).all()
