@@ -30,7 +30,11 @@ def run_jobs(job: Callable[..., Result], arguments: Mapping[str, tuple], process
     """
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
-    for variable in ("OMP_NUM_THREADS", "LP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # for the processes that follow
+    for variable in (
+        "OMP_NUM_THREADS",
+        "LP_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ):  # for the processes that follow
         os.environ[variable] = "1"
     results: dict[str, Result] = {}
     with _progress() as progress:
