@@ -71,6 +71,7 @@ def train_stage1(
     from harp.data.version import version_folder
     from harp.recipes import load_stage1_recipe
     from harp.recipes.rows import row_overrides
+    from harp.training.curves import draw_run
     from harp.training.progress import bars
     from harp.training.stage1 import train_stage1 as run
 
@@ -86,7 +87,9 @@ def train_stage1(
     if result.already_finished:
         console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")
     else:
-        console.print(f"Trained {result.steps} steps. Next: harp evaluate representation --run {out}")
+        console.print(
+            f"Trained {result.steps} steps; curves: {draw_run(out)}. Next: harp evaluate representation --run {out}"
+        )
 
 
 @train_app.command("curves")
@@ -94,7 +97,7 @@ def draw_curves(
     runs: Annotated[list[Path], typer.Argument(help="Folders of training runs, finished or not.")],
     out: Annotated[Path, typer.Option(help="PNG, SVG or PDF.")] = Path("curves.png"),
 ) -> None:
-    """Draw the metrics of runs, a panel per metric and a line per run. A finished run holds its own curves.png.
+    """Draw the metrics of runs, a panel per metric and a line per run. Training commands end with a curves.png.
 
     Example:
 

@@ -158,10 +158,12 @@ def launcher(workers: int, out: Path, address: str | None) -> "Launch | None":
 
 def report(result: "PolicyResult", following: str) -> None:
     """What a run came to, and what to do with it."""
+    from harp.training.curves import draw_run
+
     if result.already_finished:
         console.print(f"Nothing to do: {result.run} holds this run, finished after {result.steps} steps.")
     else:
-        console.print(f"Trained {result.steps} steps.")
+        console.print(f"Trained {result.steps} steps; curves: {draw_run(result.run)}.")
     for name, value in (result.final | result.tests).items():
         if name in ("loss", "accuracy", "action_l1") or name in result.tests:
             console.print(f"  {name.replace('_', ' ')}: {value:.4g}", highlight=False)

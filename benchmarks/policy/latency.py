@@ -99,9 +99,10 @@ def autoregressive(policy: ParallelPolicy, seen: Observations) -> Tensor:
 def measure(name: str, dtype: str, repeats: int) -> Latency:
     """Medians over `repeats` rounds after one that warms up."""
     policy, seen = random_policy(name, dtype)
-    vla = policy.vla
+    vla, images = policy.vla, seen.images
+    assert images is not None
     is_robot = torch.ones(2, dtype=torch.bool)
-    patches = vla.vision.patch_tokens(seen.images[0], is_robot)
+    patches = vla.vision.patch_tokens(images[0], is_robot)
     text, is_slot = policy.with_slots(seen.prompts)
     sequence = vla.embed(policy.visual(seen), text, zeroed_BL=is_slot)
     mask = bidirectional_mask(sequence.is_token, sequence.embeddings.dtype)
@@ -109,7 +110,7 @@ def measure(name: str, dtype: str, repeats: int) -> Latency:
     ways: dict[str, Callable[[], object]] = {
         "parallel": lambda: policy.predict(seen),
         "autoregressive": lambda: autoregressive(policy, seen),
-        "vision": lambda: vla.vision.patch_tokens(seen.images[0], is_robot),
+        "vision": lambda: vla.vision.patch_tokens(images[0], is_robot),
         "projector": lambda: vla.projector(patches),
         "language_model": lambda: vla.hidden(sequence, mask),
         "head": lambda: policy.action_head(hidden),

@@ -124,7 +124,7 @@ def _draw_bars(axes: Axes, rows: Mapping[str, Success], count: int) -> None:
     errors = np.abs(np.array([(rate.low, rate.high) for rate in rates]).T - means)
     axes.barh(places, means, 0.62, color=COLOURS[0])
     axes.errorbar(means, places, xerr=errors, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
-    for place, rate in zip(places, rates, strict=True):
+    for place, rate in enumerate(rates):
         axes.text(rate.high + 1.5, place, f"{rate.mean:.1f}", va="center", fontsize=8, color=INK)
     marked = [(paper, place) for place, row in enumerate(rows) if (paper := ROWS[row].paper) is not None]
     if marked:

@@ -40,7 +40,16 @@ def draw_curves(runs: Mapping[str, Path], path: Path) -> None:
     metrics = _in_order(set().union(*(row.keys() for run in rows.values() for row in run)) - {"step"})
     columns = min(COLUMNS, len(metrics))
     lines = math.ceil(len(metrics) / columns)
-    figure = Figure(figsize=(3.2 * columns, 2.1 * lines + 0.5), dpi=130, layout="constrained")
+    width, height = 3.2 * columns, 2.1 * lines + 0.5
+    figure = Figure(figsize=(width, height), dpi=130)
+    # Margins by hand: a layout that is solved for would cost more than the drawing.
+    margins = {
+        "left": 0.55 / width,
+        "right": 1 - 0.1 / width,
+        "bottom": 0.65 / height,
+        "top": 1 - 0.3 / height,
+    }
+    figure.subplots_adjust(**margins, wspace=0.28, hspace=0.42)
     panels = np.atleast_1d(figure.subplots(lines, columns)).flat
     for metric, panel in zip(metrics, panels, strict=False):
         for (name, run), colour in zip(rows.items(), _repeated(COLOURS, len(rows)), strict=True):
@@ -52,8 +61,15 @@ def draw_curves(runs: Mapping[str, Path], path: Path) -> None:
         panel.axis("off")
     if len(rows) > 1:
         handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(handles, names, loc="lower center", ncols=4, frameon=False)
     figure.savefig(path)
+
+
+def draw_run(run: Path) -> Path:
+    """Draw the curves of a run into its own folder, as `curves.png`."""
+    path = run / "curves.png"
+    draw_curves({run.name: run}, path)
+    return path
 
 
 def _in_order(metrics: set[str]) -> list[str]:

@@ -1,5 +1,5 @@
 """The training loop, the same for every stage and for one worker or many: AdamW, warm-up and cosine, clipping,
-accumulation, checkpoints, metrics, and curves at the end.
+accumulation, checkpoints, metrics.
 
 The learning rate, the batch and the random numbers of a step are functions of the step, so the state of a run is its
 weights, its AdamW moments and a step number; a killed run that continues gives the losses it would have given.
@@ -24,7 +24,6 @@ from torch.nn.parallel import DistributedDataParallel
 from harp.data.prefetch import StepLoader
 from harp.training.checkpoint import Checkpoints
 from harp.training.config import OptimizationConfig
-from harp.training.curves import draw_curves
 from harp.training.distributed import (
     gathered_objects,
     parallel,
@@ -46,7 +45,7 @@ class TrainingDiverged(Exception):
     """The loss or a gradient is not finite; says at which step and on what data."""
 
 
-CHECKPOINTS, CURVES = "checkpoints", "curves.png"
+CHECKPOINTS = "checkpoints"
 
 
 def learning_rate_factor(step: int, config: OptimizationConfig) -> float:
@@ -110,7 +109,6 @@ def run_steps(
             observe(done, config.steps, metrics)
     if log:
         log.close()
-        draw_curves({out.name: out}, out / CURVES)
     wait_for_all()
 
 

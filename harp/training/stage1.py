@@ -73,7 +73,7 @@ def train_stage1(
 
     Returns:
         The result; `out` then holds the adapters, the latent action model, `config.json`, `metrics.jsonl`,
-        `curves.png`, `result.json`, TensorBoard events and the last checkpoint.
+        `result.json`, TensorBoard events and the last checkpoint.
 
     Raises:
         UserError: no such version, a changed shard, another run in `out`, or a batch that cannot be split.

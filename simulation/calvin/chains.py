@@ -190,5 +190,5 @@ def official_chains(total: int = OFFICIAL_CHAINS) -> tuple[Chain, ...]:
         )
         for subtasks in draw_chains(start, len(part), seed)
     ]
-    np.random.RandomState(0).shuffle(chains)
+    np.random.RandomState(0).shuffle(chains)  # pyright: ignore[reportArgumentType]  # a list is shuffled in place, too
     return tuple(chains)

@@ -65,7 +65,7 @@ class OfficialEnvironment:
         renderer: str = "egl",
     ) -> None:
         # It is installed from its checkout, which has the configuration, and within that of calvin the sentences.
-        root = Path(calvin_env.__file__).resolve().parents[1]
+        root = Path(str(calvin_env.__file__)).resolve().parents[1]
         data = CalvinData(root)
         self.simulator = _make(root, folder, scene, renderer)
         self.oracle = Tasks(data.tasks())

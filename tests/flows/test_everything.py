@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
@@ -41,9 +41,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("everything")
 
 
+def run(out: Path) -> RunRecord:
+    return cast(RunRecord, everything(str(out), pairs=PAIRS, **QUICK))
+
+
 @pytest.fixture(scope="module")
 def first(server: None, out: Path) -> RunRecord:
-    return everything(str(out), pairs=PAIRS, **QUICK)
+    return run(out)
 
 
 def test_the_first_run_publishes_pairs_and_measures_them(first: RunRecord, out: Path):
@@ -80,7 +84,7 @@ def test_the_report_shows_every_pair_and_loads_nothing(first: RunRecord, out: Pa
 def test_a_second_run_computes_nothing(first: RunRecord, out: Path):
     before = {path: path.stat().st_mtime_ns for path in (out / "lake" / "shards").rglob("*.tar")}
     trials = (out / TRIALS).read_text()
-    second = everything(str(out), pairs=PAIRS, **QUICK)
+    second = run(out)
     assert second.items_processed == 0
     assert (second.version_id, second.version_is_new) == (first.version_id, False)
     assert {path: path.stat().st_mtime_ns for path in (out / "lake" / "shards").rglob("*.tar")} == before
