@@ -5,8 +5,6 @@ Tasks are not cached by Prefect; what is already done is decided by the lake alo
 and ends with it: cancelling the run ends its work.
 """
 
-from pathlib import Path
-
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
@@ -43,7 +41,7 @@ def curate(
     loaded = load_curate_recipe(recipe, overrides or [])
     with ProgressBars() as bars, make_executor(executor) as workers:
         progress = StageProgress(bars, loaded.dataset)
-        curation = Curation(loaded, Path(root), Lake(lake), workers, limit, progress)
+        curation = Curation(loaded, root, Lake(lake), workers, limit, progress)
         run_steps(curation, [step.__name__ for step in STEPS])
     return curation.record
 

@@ -7,6 +7,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from data_schemas.storage import location
 from flows.parameters import Change, Count, Text
 from flows.retries import RETRIES
 from harp.evaluation.closed_loop.actors import environment_factory
@@ -52,7 +53,7 @@ def policy(
         workers: processes that run trials at the same time.
     """
     folder = Path(out)
-    pretrain(Path(lake), labels, Path(model), folder / "stage2", recipe, stage2_overrides or [])
+    pretrain(location(lake), labels, Path(model), folder / "stage2", recipe, stage2_overrides or [])
     finetune(folder / "stage2", Path(demonstrations), folder / "stage3", recipe, stage3_overrides or [])
     result = act(folder / "stage3", environment, tasks or [], trials, workers)
     create_markdown_artifact(result.markdown(), key="closed-loop", description=f"policy {folder / 'stage3'}")

@@ -1,7 +1,5 @@
 """Flow `reprocess`: a curation from a named stage on, after a recipe, a model or a stage changed."""
 
-from pathlib import Path
-
 from prefect import flow
 
 from flows.artifacts import StageProgress
@@ -37,6 +35,6 @@ def reprocess(
     previous = latest_run(opened, loaded.dataset)
     with ProgressBars() as bars, make_executor(executor) as workers:
         progress = StageProgress(bars, loaded.dataset)
-        curation = Curation(loaded, Path(previous.raw_root), opened, workers, None, progress)
+        curation = Curation(loaded, previous.raw_root, opened, workers, None, progress)
         run_steps(curation, prepare(curation, previous, from_stage))
     return curation.record

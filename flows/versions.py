@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from data_schemas.storage import location
 from data_schemas.versions import LATEST, latest_version_id
 from harp.data.version import version_folder
 
@@ -16,8 +17,8 @@ def find_version(lake: str, version: str, dataset: str | None) -> Path:
     Raises:
         UserError: no such version.
     """
-    wanted = latest_version_id(Path(lake), dataset) if version == LATEST else version
-    return version_folder(Path(lake), wanted)
+    wanted = latest_version_id(location(lake), dataset) if version == LATEST else version
+    return version_folder(location(lake), wanted)
 
 
 def stage1_run(version: Path) -> Path:

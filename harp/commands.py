@@ -9,6 +9,7 @@ from rich.table import Table
 
 from harp.calvin_command import evaluate_calvin
 from harp.closed_loop_command import evaluate_tabletop
+from harp.options import LakeOption
 from harp.policy_commands import train_stage2, train_stage3
 
 app = typer.Typer()
@@ -28,9 +29,6 @@ evaluate_app.command("tabletop")(evaluate_tabletop)
 evaluate_app.command("calvin")(evaluate_calvin)
 
 VersionOption = Annotated[str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")]
-LakeOption = Annotated[
-    Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake with the versions.")
-]
 
 
 @train_app.command("stage1")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from harp.options import LakeOption
+
 if TYPE_CHECKING:
     from harp.training.policy_run import PolicyResult
     from harp.training.stage1 import Launch
@@ -43,9 +45,7 @@ def train_stage2(
     version: Annotated[
         str | None, typer.Option(help="Version id or 'latest': takes its newest labels where none are named.")
     ] = None,
-    lake: Annotated[
-        Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake with versions and labels.")
-    ] = Path("lake"),
+    lake: LakeOption = Path("lake"),
     recipe: Annotated[str, typer.Option(help="tiny, smollm2-135m, llama-2-7b, or a YAML file.")] = "tiny",
     base: BaseOption = None,
     set_: SetOption = None,

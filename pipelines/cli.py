@@ -12,6 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from harp.options import LakeOption, RawRootOption
 from pipelines.operations import lake_app, quarantine_app, stage_app
 from pipelines.plan_command import plan
 
@@ -36,7 +37,6 @@ console = Console()
 SHOWN_AFTER_A_RUN = 12
 """Problems named after a curation."""
 
-LakeOption = Annotated[Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake.")]
 ExecutorOption = Annotated[
     Literal["local", "ray"], typer.Option(help="Where items run: in this process, or on Ray.")
 ]
@@ -54,7 +54,7 @@ def curate(
     recipe: Annotated[
         str, typer.Argument(help="A recipe that ships with HARP (tabletop, rh20t, clips) or a YAML file.")
     ],
-    root: Annotated[Path, typer.Option(help="Folder of the raw videos.")],
+    root: RawRootOption,
     lake: LakeOption = Path("lake"),
     executor: ExecutorOption = "ray",
     limit: Annotated[
@@ -122,7 +122,7 @@ def reprocess(
     loaded, opened = load_curate_recipe(recipe, _changes(set_, max_failed_fraction)), Lake(lake)
     previous = latest_run(opened, loaded.dataset)
     with ProgressBars() as bars, make_executor(executor) as workers:
-        curation = Curation(loaded, Path(previous.raw_root), opened, workers, None, bars)
+        curation = Curation(loaded, previous.raw_root, opened, workers, None, bars)
         run(curation, previous, from_stage)
     print_run(curation.record, lake)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from data_schemas.cues import WristTrack
 from data_schemas.pairs import Shard, Verdict
+from data_schemas.storage import location
 from data_schemas.versions import Manifest
 from pipelines.alignment.stage import AlignStage
 from pipelines.camera_motion.stage import CameraStage
@@ -56,13 +57,13 @@ class Curation:
     def __init__(
         self,
         recipe: CurateRecipe,
-        raw_root: Path,
+        raw_root: Path | str,
         lake: Lake,
         executor: Executor,
         limit: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.recipe, self.raw_root, self.lake, self.executor = recipe, raw_root, lake, executor
+        self.recipe, self.raw_root, self.lake, self.executor = recipe, location(raw_root), lake, executor
         self.limit, self.progress = limit, progress
         self.stages = make_stages(recipe, lake)
         self.keys = stage_keys(self.stages)
@@ -70,11 +71,11 @@ class Curation:
             run_id=new_run_id(recipe.dataset),
             dataset=recipe.dataset,
             recipe=recipe.model_dump(mode="json"),
-            raw_root=str(raw_root),
+            raw_root=str(self.raw_root),
             executor=type(executor).__name__,
             started_at=datetime.now(UTC).isoformat(),
         )
-        self.view = RunView(lake, raw_root, self.keys, lambda: read_sources(lake, self.record))
+        self.view = RunView(lake, self.raw_root, self.keys, lambda: read_sources(lake, self.record))
 
     # === The steps ===
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from harp.options import LakeOption
+
 app = typer.Typer()
 console = Console()
 
@@ -16,9 +18,7 @@ def label(
     version: Annotated[
         str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")
     ] = "latest",
-    lake: Annotated[
-        Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake with the versions.")
-    ] = Path("lake"),
+    lake: LakeOption = Path("lake"),
     horizon: Annotated[
         list[float] | None,
         typer.Option(

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_schemas.errors import UserError
+from harp.options import LakeOption
 
 if TYPE_CHECKING:
     from data_schemas.ledger import LedgerEntry
@@ -23,7 +24,6 @@ stage_app = typer.Typer(
 )
 console = Console()
 
-LakeOption = Annotated[Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake.")]
 DatasetOption = Annotated[str | None, typer.Option(help="Only this data set; default: all.")]
 StageOption = Annotated[str | None, typer.Option(help="Only this stage.")]
 

@@ -9,6 +9,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from harp.options import LakeOption, RawRootOption
+
 if TYPE_CHECKING:
     from pipelines.plan import DatasetSize, StageEstimate
 
@@ -17,10 +19,8 @@ console = Console()
 
 def plan(
     recipe: Annotated[str, typer.Argument(help="The recipe of the data set, by name or YAML file.")],
-    root: Annotated[Path, typer.Option(help="Folder of the raw videos.")],
-    lake: Annotated[
-        Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake whose ledger is read.")
-    ] = Path("lake"),
+    root: RawRootOption,
+    lake: LakeOption = Path("lake"),
     cpus: Annotated[int, typer.Option(min=1, help="CPUs of the machine or cluster.")] = 8,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs.")] = 0,
     memory_gb: Annotated[float, typer.Option(min=0, help="Memory, all nodes together.")] = 32.0,

@@ -159,7 +159,7 @@ def _recordable(stage: str) -> str:
 
 
 def _curation(recipe: CurateRecipe, lake: Lake, run: RunRecord) -> Curation:
-    curation = Curation(recipe, Path(run.raw_root), lake, LocalExecutor())
+    curation = Curation(recipe, run.raw_root, lake, LocalExecutor())
     curation.record.sources = run.sources
     curation.keys.update(run.stage_keys)
     return curation

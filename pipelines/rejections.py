@@ -3,11 +3,11 @@
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.compute as pc
 
 from data_schemas.pairs import Verdict
+from data_schemas.storage import location
 from pipelines.engine.lake import Lake
 from pipelines.outlines import RunView
 from pipelines.runs import RunRecord, read_sources
@@ -34,7 +34,7 @@ def rejections(lake: Lake, run: RunRecord) -> list[Rejection]:
     rejected = lake.table(Verdict, keys["verdicts"], columns, ~pc.field("accepted")).to_pylist()
     if not rejected:
         return []
-    subjects = RunView(lake, Path(run.raw_root), keys, lambda: read_sources(lake, run)).subjects
+    subjects = RunView(lake, location(run.raw_root), keys, lambda: read_sources(lake, run)).subjects
     found = [
         Rejection(i, verdict["kind"], verdict["reasons"], subjects[i].reference.source)
         for verdict in rejected

@@ -137,7 +137,8 @@ def read_sources(lake: Lake, record: RunRecord) -> list[str]:
     """Item ids of the clips that a run found."""
     if isinstance(record.sources, list):
         return record.sources
-    return pq.read_table(_folder(lake) / "sources" / f"{record.sources}.parquet")["item_id"].to_pylist()
+    with (_folder(lake) / "sources" / f"{record.sources}.parquet").open("rb") as file:
+        return pq.read_table(file)["item_id"].to_pylist()
 
 
 def latest_run(lake: Lake, dataset: str | None = None) -> RunRecord:
@@ -177,4 +178,4 @@ def problems(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
 
 
 def _folder(lake: Lake) -> Path:
-    return Path(lake.root) / "runs"
+    return lake.folder / "runs"

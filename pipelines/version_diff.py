@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 
 from data_schemas.versions import Manifest
 from pipelines.engine.lake import Lake
-from pipelines.shards.files import local_root
 from pipelines.shards.publish import load_manifest
 
 
@@ -69,8 +68,9 @@ def diff_versions(lake: Lake, before: str, after: str) -> VersionDiff:
 
 def _splits(lake: Lake, manifest: Manifest) -> dict[str, str]:
     """Subject id -> split."""
-    path = local_root(lake.root) / "versions" / manifest.version_id / "index.parquet"
-    table = pq.read_table(path, columns=["subject_id", "split"])
+    path = lake.folder / "versions" / manifest.version_id / "index.parquet"
+    with path.open("rb") as file:
+        table = pq.read_table(file, columns=["subject_id", "split"])
     return dict(zip(table["subject_id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from harp.options import LakeOption
+
 app = typer.Typer(no_args_is_help=True, help="Features of the frozen encoder, kept for all training runs.")
 console = Console()
 
@@ -20,9 +22,7 @@ def build(
     version: Annotated[
         str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")
     ] = "latest",
-    lake: Annotated[
-        Path, typer.Option("--lake", envvar="HARP_LAKE", help="Folder of the lake with the versions.")
-    ] = Path("lake"),
+    lake: LakeOption = Path("lake"),
     features: Annotated[
         Path,
         typer.Option(help="Where features lie; a run in runs/NAME looks for them in runs/frozen_features."),

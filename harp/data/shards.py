@@ -2,7 +2,8 @@
 
 The index says where a sample's bytes begin in its tar. From there its member headers are walked once and kept, and
 single members are read by position: a step that needs four frames of a 64-frame clip decodes four JPEGs. The
-price against streaming a whole tar is one seek per member, which local disks and page caches do not notice.
+price against streaming a whole tar is one seek per member, which local disks and page caches do not notice. Shards in
+an object store are copied to disk once, as every epoch reads all of them.
 Memory does not grow with the version: member tables, cues and open shards are kept up to fixed numbers.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 from data_schemas.errors import UserError
 from data_schemas.identity import file_sha256
 from data_schemas.samples import SampleIndex
+from data_schemas.storage import copy_of, is_remote, keep_copy
 from harp.data.version import PublishedVersion
 
 CACHED_TABLES = 65_536
@@ -128,7 +130,12 @@ class ShardReader:
             check = self._checked.setdefault(shard, _Once())
         # Each shard is checked once, while other threads go on with other shards.
         check(lambda: self._check(shard))
-        return self._open(self._version.lake / shard)
+        return self._open(self._path(shard))
+
+    def _path(self, shard: str) -> Path:
+        """Where the shard is read; of a lake in an object store a copy on disk."""
+        path = self._version.lake / shard
+        return copy_of(self._version.shard_files[shard].sha256) if is_remote(path) else path
 
     def _check(self, shard: str) -> None:
         path = self._version.lake / shard
@@ -137,6 +144,9 @@ class ShardReader:
             raise UserError(
                 f"The index names the shard {shard}, the manifest does not; publish the version again."
             )
+        if is_remote(path):
+            keep_copy(path, published.sha256)
+            path = copy_of(published.sha256)
         if not path.is_file():
             raise UserError(
                 f"The shard {path} is missing; copy the version's shards again from their source."

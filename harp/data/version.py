@@ -15,6 +15,7 @@ from data_schemas import SCHEMA_VERSION
 from data_schemas.errors import UserError
 from data_schemas.identity import file_sha256
 from data_schemas.samples import SampleIndex
+from data_schemas.storage import location
 from data_schemas.versions import LATEST, Manifest, ShardFile, latest_version_id
 
 Kind = Literal["pair", "human", "robot"]
@@ -167,11 +168,12 @@ class PublishedVersion:
 
 def _rows(index: Path) -> Iterator[SampleIndex]:
     """Rows of an index; texts that repeat are kept once, which halves a large index in memory."""
-    for batch in pq.ParquetFile(index).iter_batches():
-        for record in batch.to_pylist():
-            for name in REPEATED:
-                record[name] = sys.intern(record[name])
-            yield SampleIndex.from_record(record)
+    with index.open("rb") as file:
+        for batch in pq.ParquetFile(file).iter_batches():
+            for record in batch.to_pylist():
+                for name in REPEATED:
+                    record[name] = sys.intern(record[name])
+                yield SampleIndex.from_record(record)
 
 
 def version_folder(lake: Path, version: str) -> Path:
@@ -180,8 +182,9 @@ def version_folder(lake: Path, version: str) -> Path:
     Raises:
         UserError: no such version.
     """
-    if (Path(version) / "manifest.json").is_file():
-        return Path(version)
+    lake = location(lake)
+    if (location(version) / "manifest.json").is_file():
+        return location(version)
     wanted = latest_version_id(lake) if version == LATEST else version
     folders = {path.parent.name: path.parent for path in lake.glob("versions/*/manifest.json")}
     if wanted not in folders:

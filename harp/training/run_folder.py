@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from data_schemas.errors import UserError
+from data_schemas.storage import location
 from harp.data.version import PublishedVersion
 from harp.training.config import Stage1Config
 
@@ -66,7 +67,7 @@ def read_run(run: Path) -> tuple[Stage1Config, Path]:
     if "version" not in request:
         raise UserError(f"{run} holds a run of a later stage; give the folder of a run of stage 1.")
     del request["version"]
-    return Stage1Config.model_validate(request), Path((run / "version_folder").read_text().strip())
+    return Stage1Config.model_validate(request), location((run / "version_folder").read_text().strip())
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

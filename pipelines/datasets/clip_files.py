@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from data_schemas.errors import BadInput
 from data_schemas.identity import content_id
+from data_schemas.storage import fingerprint, is_remote
 from pipelines.inputs import SourceClip
 from pipelines.video import VideoIndex, index_video
 
@@ -32,15 +33,19 @@ def source_id(clip: SourceClip, raw_root: Path) -> str:
     It changes with what the reader was told about the clip and with the size or modification time of any
     file it watches: a replaced file is read anew, an unchanged one is not hashed again.
     """
-    states = []
-    for relative in clip.hints["watch"]:
-        try:
-            status = os.stat(f"{raw_root}/{relative}")  # a path object per file takes longer than the look-up
-            states.append(f"{relative}:{status.st_size}:{status.st_mtime_ns}")
-        except OSError:
-            states.append(f"{relative}:absent")
+    states = [f"{relative}:{_state(raw_root, relative)}" for relative in clip.hints["watch"]]
     hints = _canonical(clip.hints)
     return content_id("source", clip.dataset, clip.source, clip.camera, clip.pair_key or "", hints, *states)
+
+
+def _state(raw_root: Path, relative: str) -> str:
+    if is_remote(raw_root):
+        return fingerprint(raw_root / relative)
+    try:
+        status = os.stat(f"{raw_root}/{relative}")  # a path object per file takes longer than the look-up
+    except OSError:
+        return "absent"
+    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def index_clip(clip: SourceClip, raw_root: Path) -> VideoIndex:

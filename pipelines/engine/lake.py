@@ -21,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from data_schemas.errors import UserError
 from data_schemas.row import Row
+from data_schemas.storage import is_remote, location
 
 R = TypeVar("R", bound=Row)
 
@@ -50,9 +51,10 @@ class Lake:
     """
 
     def __init__(self, root: Path | str, storage_options: Mapping[str, str] | None = None) -> None:
-        self.root = str(root).rstrip("/")
+        self.folder = location(root)
+        self.root = str(self.folder).rstrip("/")
         self.storage_options = dict(storage_options or {})
-        if "://" not in self.root and Path(self.root).exists() and not Path(self.root).is_dir():
+        if not is_remote(self.folder) and self.folder.exists() and not self.folder.is_dir():
             raise UserError(
                 f"The lake's root {self.root} is a file; give a folder, it will be made if missing."
             )

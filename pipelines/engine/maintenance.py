@@ -19,6 +19,7 @@ from data_schemas.errors import UserError
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Alignment, Shard, Verdict
 from data_schemas.row import Row
+from data_schemas.storage import is_remote
 from pipelines.engine.lake import Lake
 
 TABLES: tuple[type[Row], ...] = (
@@ -65,8 +66,8 @@ def optimize(lake: Lake, retention_hours: int = 7 * 24) -> Iterator[Optimized]:
         if delta is not None:
             with lake.writing():
                 yield _optimize(row_class.TABLE, delta, retention_hours)
-    if "://" not in lake.root:
-        remove_drafts(Path(lake.root), retention_hours)
+    if not is_remote(lake.folder):
+        remove_drafts(lake.folder, retention_hours)
 
 
 def _optimize(name: str, delta: DeltaTable, retention_hours: int) -> Optimized:

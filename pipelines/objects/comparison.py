@@ -12,6 +12,7 @@ from rich.table import Table
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput, UserError
+from data_schemas.storage import location
 from pipelines.engine.lake import Lake
 from pipelines.objects.agreement import Agreement, compare_objects, compare_wrists
 from pipelines.objects.agreement_sheet import agreement_sheet
@@ -107,7 +108,7 @@ def read_annotator(address: str) -> Annotator:
         UserError: no such lake, or not exactly one such key.
     """
     root, _, key = address.rpartition("@") if "@" in address else (address, "", "")
-    if not Path(root).is_dir():
+    if not location(root).is_dir():
         raise UserError(f"There is no lake at {root}: give the folder of a lake, or LAKE@KEY.")
     lake = Lake(root)
     run = latest_run(lake)
@@ -193,7 +194,7 @@ def write(comparison: Comparison, out: Path, pictures: int) -> int:
         "demonstrations": details,
     }
     (out / "comparison.json").write_text(json.dumps(content, indent=1) + "\n")
-    drawn, root = 0, Path(comparison.a.run.raw_root)
+    drawn, root = 0, location(comparison.a.run.raw_root)
     for cue in sorted(comparison.only):
         for rank, row in enumerate(comparison.worst(cue)[:pictures], start=1):
             try:

@@ -2,12 +2,14 @@
 
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from data_schemas.errors import UserError
+from data_schemas.storage import is_remote, upload, upload_if_absent
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 """No dot and no slash: a name can neither leave its folder nor end a WebDataset key early."""
@@ -27,17 +29,6 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
-def local_root(root: Path | str) -> Path:
-    """The lake's folder.
-
-    Raises:
-        UserError: the lake is an object store, where shards cannot be written yet.
-    """
-    if "://" in str(root):
-        raise UserError(f"Shards are written to local folders, and the lake is {root}: use a local lake.")
-    return Path(root)
-
-
 def inside(root: Path, relative: str) -> Path:
     """`root / relative`.
 
@@ -52,7 +43,7 @@ def inside(root: Path, relative: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, flushed to disk and renamed to it on success, removed on failure."""
+    """A temporary path that becomes `path` on success, by `move`, and is removed on failure."""
     with temporary(path.parent) as draft:
         yield draft
         move(draft, path)
@@ -60,7 +51,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary(folder: Path) -> Iterator[Path]:
-    """A path in the folder that is removed at the end if it still exists."""
+    """A path on disk, in the folder if that is local, that is removed at the end if it still exists."""
+    if is_remote(folder):
+        folder = Path(tempfile.gettempdir())
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{uuid.uuid4().hex}.tmp"
     try:
@@ -71,6 +64,9 @@ def temporary(folder: Path) -> Iterator[Path]:
 
 def move(draft: Path, path: Path) -> None:
     """Give a finished file its name: readers see all of it or nothing, even after a power cut."""
+    if is_remote(path):
+        upload(draft, path)
+        return
     _flush(draft)
     draft.replace(path)
 
@@ -81,6 +77,8 @@ def move_if_absent(draft: Path, path: Path) -> bool:
     Returns:
         Whether it was this one.
     """
+    if is_remote(path):
+        return upload_if_absent(draft, path)
     _flush(draft)
     try:
         os.link(draft, path)

@@ -7,7 +7,6 @@ A manifest is never replaced: of several runs that publish the same content at o
 
 import json
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,9 +20,10 @@ from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
 from data_schemas.pairs import Shard
 from data_schemas.samples import SampleIndex
+from data_schemas.storage import FileSizes
 from data_schemas.versions import LATEST, LATEST_SUFFIX, Manifest, ShardFile, latest_version_id
 from pipelines.engine.lake import Lake
-from pipelines.shards.files import check_name, inside, local_root, move_if_absent, replacing, temporary
+from pipelines.shards.files import check_name, inside, move_if_absent, replacing, temporary
 from pipelines.shards.writer import PackedSample, index_path, write_rows
 
 
@@ -38,7 +38,7 @@ def publish(
     Raises:
         UserError: there is nothing to publish, or a shard's file is gone or has another size.
     """
-    root = local_root(lake.root)
+    root = lake.folder
     check_name("data set", dataset)
     if not shards:
         raise UserError(
@@ -86,7 +86,7 @@ def load_manifest(lake: Lake, version: str = LATEST, dataset: str | None = None)
     Raises:
         UserError: there is no such version, or its manifest cannot be read.
     """
-    root = local_root(lake.root)
+    root = lake.folder
     if version == LATEST:
         version = latest_version_id(root, dataset)
     path = root / "versions" / check_name("version", version) / "manifest.json"
@@ -103,23 +103,18 @@ def load_manifest(lake: Lake, version: str = LATEST, dataset: str | None = None)
 
 def list_versions(lake: Lake) -> list[Manifest]:
     """All published versions, the newest first."""
-    folders = (path.parent.name for path in local_root(lake.root).glob("versions/*/manifest.json"))
+    folders = (path.parent.name for path in lake.folder.glob("versions/*/manifest.json"))
     return sorted((load_manifest(lake, name) for name in folders), key=lambda m: m.created_at, reverse=True)
 
 
 def _shard_files(root: Path, shards: Sequence[Shard]) -> Iterator[ShardFile]:
-    """In the order of their paths. Links are followed once per folder: a lake may have 10,000 shards."""
-    folders: dict[str, Path] = {}
+    """In the order of their paths. Folders are looked at once: a lake may have 10,000 shards."""
+    folders: dict[str, FileSizes] = {}
     for shard in sorted(shards, key=lambda s: s.path):
         name, folder = os.path.basename(shard.path), os.path.dirname(shard.path)
         if folder not in folders:
-            folders[folder] = inside(root, folder)
-        path = f"{folders[folder]}/{name}"
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
-            status = None
-        found = status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
+            folders[folder] = FileSizes(inside(root, folder))
+        path, found = f"{root}/{shard.path}", folders[folder].get(name)
         if found != shard.num_bytes:
             state = "is missing" if found is None else f"has {found} bytes instead of {shard.num_bytes}"
             raise UserError(f"The shard {path} {state}: restore it, or curate into a new lake.")
@@ -132,7 +127,8 @@ def _packed_samples(root: Path, shard: str) -> list[PackedSample]:
     path = index_path(root, shard)
     if not path.is_file():
         raise UserError(f"The index {path} is missing: restore it, or curate into a new lake.")
-    return [PackedSample.from_record(record) for record in pq.read_table(path).to_pylist()]
+    with path.open("rb") as file:
+        return [PackedSample.from_record(record) for record in pq.read_table(file).to_pylist()]
 
 
 def _counts(samples: Sequence[PackedSample]) -> dict[str, int]:

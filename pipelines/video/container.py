@@ -8,6 +8,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from data_schemas.errors import BadInput
+from data_schemas.storage import on_disk
 
 
 def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
@@ -23,7 +24,7 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     if not path.is_file():
         raise BadInput("missing_file", f"{path.name} is not there.", retryable=True)
     try:
-        container = av.open(str(path))
+        container = av.open(on_disk(path))
     except (av.FFmpegError, OSError) as error:
         missing = _missing_bytes(path)
         if missing:

@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from data_schemas.errors import BadInput
+from data_schemas.storage import location
 from pipelines.video.container import open_stream, promised_frames, promised_seconds
 
 MAX_MISSING_SECONDS = 0.5
@@ -73,7 +74,7 @@ def index_video(path: Path | str) -> VideoIndex:
             `bad_timestamps` (frames without a time stamp, or several at the same time),
             `changing_resolution`.
     """
-    path = Path(path)
+    path = location(path)
     container, stream = open_stream(path)
     with container:
         scan = _Scan(container, stream)

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from data_schemas.errors import UserError
+from data_schemas.storage import location
 from pipelines.inputs import VideoInput
 from pipelines.video.container import open_stream
 from pipelines.video.index import VideoIndex
@@ -93,7 +94,7 @@ def open_video(path: Path | str, index: VideoIndex | None = None, backend: str =
         raise UserError(
             f"The video backend '{backend}' is not installed: choose one of {', '.join(sorted(BACKENDS))}."
         )
-    return BACKENDS[backend](Path(path), index)
+    return BACKENDS[backend](location(path), index)
 
 
 def open_demonstration(video: VideoInput, backend: str = "pyav") -> VideoReader:

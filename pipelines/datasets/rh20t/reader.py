@@ -17,7 +17,7 @@ What is kept and what is not:
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import numpy as np
@@ -62,7 +62,7 @@ class RH20TReader(Reader[RH20TOptions]):
         def instructions(parent: Path) -> dict[str, str]:
             return load_instructions([parent, parent.parent, raw_root, raw_root.parent])
 
-        rgb_root = raw_root / self.options.rgb
+        rgb_root = raw_root.joinpath(*PurePosixPath(self.options.rgb).parts)
         for scene in find_scenes(rgb_root):
             sentence = instructions((rgb_root / scene.folder).parent).get(f"task_{scene.task:04d}", "")
             cameras = [n for n in subfolders(rgb_root / scene.folder) if n.startswith("cam_")]

@@ -1,12 +1,12 @@
 """What a report shows of a curation: the rows of its latest run, joined."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment, Verdict
+from data_schemas.storage import location
 from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated
 from pipelines.pairing import pair_up
@@ -44,7 +44,7 @@ class Curated:
 def load_curated(lake: Lake, run: RunRecord) -> Curated:
     """Read and join the tables of a run."""
     keys = run.stage_keys
-    root = Path(run.raw_root)
+    root = location(run.raw_root)
     rows = lake.read(Demonstration, keys["ingest"], read_sources(lake, run)) if "ingest" in keys else {}
     demonstrations = list({d.demonstration_id: d for d in rows.values()}.values())
     wrists = lake.read(WristTrack, keys["wrist_tracks"]) if "wrist_tracks" in keys else {}

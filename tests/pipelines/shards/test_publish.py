@@ -211,8 +211,6 @@ def test_users_mistakes_are_one_sentence(subjects: list[Subject], tmp_path: Path
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"bytes instead of"):
         publish_all(tmp_path, subjects[2:3])
-    with pytest.raises(UserError, match="local folders"):
-        ShardStage(CONFIG, "s3://bucket/lake")
 
 
 def test_of_runs_that_publish_at_once_one_writes_the_manifest(

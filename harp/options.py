@@ -1,0 +1,34 @@
+"""Command-line options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def parse_location(text: str) -> Path:
+    """A folder, or the URL of one in an object store, which `pathlib.Path` would shorten to one slash."""
+    from data_schemas.storage import location  # its file systems load slowly
+
+    return location(text)
+
+
+LakeOption = Annotated[
+    Path,
+    typer.Option(
+        "--lake",
+        envvar="HARP_LAKE",
+        parser=parse_location,
+        metavar="FOLDER|URL",
+        help="Folder of the lake, or s3://bucket/folder.",
+    ),
+]
+RawRootOption = Annotated[
+    Path,
+    typer.Option(
+        "--root",
+        parser=parse_location,
+        metavar="FOLDER|URL",
+        help="Folder of the raw videos, or s3://bucket/folder.",
+    ),
+]
