@@ -3,18 +3,24 @@
 
 Convention: pixel (u, v) with u to the right and v down, the corner of the picture at (0, 0), so the middle of the first
 pixel is (0.5, 0.5); camera axes x right, y down, z forward; poses take world points to camera points. PyBullet's CPU
-renderer draws everything half a pixel to the right of this and half a pixel up.
+renderer samples its pixels at their lower left corners, so it draws everything half a pixel to the right and half a
+pixel up; the principal point of its views says so, and a projected point lies where it is seen.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
 from simulation.calvin.data import GripperCameraSettings, StaticCameraSettings
 
 CAMERA_LINK = "gripper_cam"
+TINY_RENDERER_SHIFT = 0.5  # pixels, to the right and up
 OPENGL_TO_CAMERA = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL looks along -z with y up
+# Near plane of the static camera in OpenGL, as a share of the way to the table. Mesa keeps depth in 16 bits, in which
+# CALVIN's near plane of 1 cm leaves steps of 2 cm at the table: blocks lose their edges to what lies behind them.
+NEAR_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,12 @@ class Camera:
         robot: int,
         renderer: int,
     ) -> None:
-        self._client, self._settings, self._robot, self._renderer = client, settings, robot, renderer
+        self._client, self._settings, self._robot, self.renderer = client, settings, robot, renderer
+        near = settings.nearval
+        if renderer == pybullet.ER_BULLET_HARDWARE_OPENGL and isinstance(settings, StaticCameraSettings):
+            near = NEAR_SHARE * float(np.linalg.norm(np.subtract(settings.look_from, settings.look_at)))
         self._projection = client.computeProjectionMatrixFOV(
-            settings.fov, settings.aspect, settings.nearval, settings.farval
+            settings.fov, settings.aspect, near, settings.farval
         )
         self._link = next(
             (
@@ -69,7 +78,7 @@ class Camera:
         """Picture (H, W, 3) uint8 RGB of the present moment."""
         width, height = self._settings.width, self._settings.height
         rgba = self._client.getCameraImage(
-            width, height, self._view_matrix(), self._projection, renderer=self._renderer
+            width, height, self._view_matrix(), self._projection, renderer=self.renderer
         )[2]
         return np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[:, :, :3].copy()
 
@@ -77,7 +86,9 @@ class Camera:
         """Intrinsics and pose of the present moment."""
         settings = self._settings
         f = settings.height / (2 * np.tan(np.radians(settings.fov) / 2))
-        K = np.array([[f / settings.aspect, 0, settings.width / 2], [0, f, settings.height / 2], [0, 0, 1]])
+        shift = TINY_RENDERER_SHIFT * (self.renderer == pybullet.ER_TINY_RENDERER)
+        u, v = settings.width / 2 + shift, settings.height / 2 - shift
+        K = np.array([[f / settings.aspect, 0, u], [0, f, v], [0, 0, 1]])
         matrix = np.array(self._view_matrix()).reshape(4, 4).T
         return View(K, OPENGL_TO_CAMERA @ matrix, settings.width, settings.height)
 

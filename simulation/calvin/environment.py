@@ -12,11 +12,13 @@ before it.
     observation, done = environment.step(np.array([0, 0, -0.5, 0, 0, 0, 1]))
 """
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pybullet
@@ -38,6 +40,7 @@ SUBTASK_LIMIT = 360  # control steps that a task may take
 ACTIONS = ("x", "y", "z", "euler_x", "euler_y", "euler_z", "gripper")
 PROPRIOCEPTION = ("tcp_x", "tcp_y", "tcp_z", "euler_x", "euler_y", "euler_z", "gripper_action")
 RENDERERS = ("tiny", "egl")
+EGL_UNLIKE = 2  # first pictures of a context that differ from all later ones
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class CalvinEnvironment:
     Args:
         folder: the user's checkout of calvin_env or of calvin; default: the variable HARP_CALVIN.
         scene: A, B, C or D; the benchmark's chains belong to D.
-        renderer: `tiny`, PyBullet's own on the CPU, or `egl`, by OpenGL, which looks as CALVIN's data do.
+        renderer: `tiny`, PyBullet's own on the CPU, or `egl`, by OpenGL, which looks as CALVIN's data do; one
+            environment of a process at a time can have `egl`.
 
     Raises:
         UserError: no such folder or scene, or the renderer cannot be loaded.
@@ -83,6 +87,7 @@ class CalvinEnvironment:
     rate = float(CONTROL_RATE)
     action_dimensions = len(ACTIONS)
     proprioception_dimensions = len(PROPRIOCEPTION)
+    _uses_egl: "ClassVar[weakref.ref[CalvinEnvironment] | None]" = None
 
     def __init__(self, folder: Path | str | None = None, scene: str = "D", renderer: str = "tiny") -> None:
         self.data = CalvinData.open(folder)
@@ -197,11 +202,25 @@ class CalvinEnvironment:
             raise UserError(f"Unknown renderer {self._renderer!r}: choose one of {', '.join(RENDERERS)}.")
         self._client = BulletClient(pybullet.DIRECT)
         if self._renderer == "egl":
-            plugin = find_spec("eglRenderer")
-            file = plugin.origin if plugin and plugin.origin else "eglRendererPlugin"
-            if self.client.loadPlugin(file, "_eglRendererPlugin") < 0:
-                raise UserError("PyBullet's EGL renderer cannot be loaded on this machine: choose `tiny`.")
+            self._load_egl()
         self._load()
+        if self._renderer == "egl":
+            # PyBullet draws no shadows in the first two pictures of a context.
+            for _ in range(EGL_UNLIKE):
+                self.cameras["gripper"].render()
+
+    def _load_egl(self) -> None:
+        other = CalvinEnvironment._uses_egl and CalvinEnvironment._uses_egl()
+        if other and other._client is not None:
+            raise UserError(
+                "Another environment of this process renders by EGL, and PyBullet would mix up their pictures: close it "
+                "first, or choose `tiny`."
+            )
+        plugin = find_spec("eglRenderer")
+        file = plugin.origin if plugin and plugin.origin else "eglRendererPlugin"
+        if self.client.loadPlugin(file, "_eglRendererPlugin") < 0:
+            raise UserError("PyBullet's EGL renderer cannot be loaded on this machine: choose `tiny`.")
+        CalvinEnvironment._uses_egl = weakref.ref(self)
 
     def _load(self) -> None:
         client = self.client

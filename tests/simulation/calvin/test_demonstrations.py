@@ -14,6 +14,7 @@ from simulation.calvin.demonstrations import (
     draw_trial,
     find_preparations,
     generate_calvin_demonstrations,
+    perform,
 )
 from simulation.calvin.environment import CalvinEnvironment
 from simulation.calvin.starts import ROBOT_START
@@ -48,6 +49,8 @@ def test_an_episode_replays_to_success(
     again = draw_trial("move_slider_left", trial.index, 0, {"D": environment})
     assert np.array_equal(again.state, trial.state)
     environment.place(np.array(ROBOT_START), again.state)
+    for task in again.preparations:
+        assert perform(environment, task)
     environment.instruct("move_slider_left")
     outcomes = [environment.step(action)[1] for action in episode.actions]
     assert outcomes == [False] * (len(outcomes) - 1) + [True]
