@@ -3,8 +3,12 @@
 Prefect reads its settings when it is first imported, so the defaults for embedded use are set here, before any
 flow imports it. What the user has set stays as it is: with PREFECT_API_URL the flows talk to that server,
 without it Prefect starts one of its own for the time of the run.
+
+On a worker the loggers of `PREFECT_LOGGING_EXTRA_LOGGERS` write to the page of the run, but only what passes their
+level, which Prefect leaves at the root's: WARNING.
 """
 
+import logging
 import os
 
 EMBEDDED = {
@@ -17,3 +21,6 @@ EMBEDDED = {
 
 for _name, _value in EMBEDDED.items():
     os.environ.setdefault(_name, _value)
+
+for _name in ("harp", "pipelines", "flows"):
+    logging.getLogger(_name).setLevel(logging.INFO)

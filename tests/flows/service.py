@@ -6,21 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-import httpx
 import psutil
 
+from tests.flows.api import PATIENCE, Api, until
+
 ROOT = Path(__file__).parents[2]
-PATIENCE = 900.0
-T = TypeVar("T")
 
 
-class Service:
+class Service(Api):
     """Runs in a folder that holds prefect.yaml, the flows, and what a test puts under `data`."""
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +24,7 @@ class Service:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.folder = folder
-        self.url = f"http://127.0.0.1:{port}/api"
+        super().__init__(f"http://127.0.0.1:{port}/api")
         self.environment = {
             **os.environ,
             "PREFECT_HOME": str(folder / "home"),
@@ -42,7 +38,7 @@ class Service:
         self._server = self._start(
             "server.log", "server", "start", "--host", "127.0.0.1", "--port", str(port)
         )
-        until(self._answers, "the Prefect server comes up")
+        until(self._comes_up, "the Prefect server comes up")
         self._worker: subprocess.Popen | None = None
 
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,54 +83,14 @@ class Service:
                 process.send_signal(signal.SIGTERM)
                 process.wait(120)
 
-    # === The API, as the UI uses it ===
-
-    def post(self, path: str, **body: Any) -> Any:
-        response = httpx.post(f"{self.url}/{path}", json=body, timeout=60)
-        response.raise_for_status()
-        return response.json() if response.content else None
-
-    def deployment(self, name: str) -> dict:
-        return httpx.get(f"{self.url}/deployments/name/{name}", timeout=60).raise_for_status().json()
-
-    def run(self, deployment: str, **parameters: Any) -> str:
-        """Start a run; its id."""
-        return self.post(
-            f"deployments/{self.deployment(deployment)['id']}/create_flow_run", parameters=parameters
-        )["id"]
-
-    def runs(self, deployment: str) -> list[dict]:
-        ids = {"any_": [self.deployment(deployment)["id"]]}
-        return self.post("flow_runs/filter", deployments={"id": ids})
-
-    def state(self, run: str) -> dict:
-        return httpx.get(f"{self.url}/flow_runs/{run}", timeout=60).raise_for_status().json()["state"]
-
-    def wait(self, run: str, *wanted: str) -> dict:
-        """Until the run is in one of these types of states; fails if it ends in another."""
-
-        def arrived() -> dict | None:
-            state = self.state(run)
-            if state["type"] in wanted:
-                return state
-            assert state["type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), state
-            return None
-
-        return until(arrived, f"run {run} is {' or '.join(wanted)}")
-
-    def logs(self, run: str) -> str:
-        entries = self.post("logs/filter", logs={"flow_run_id": {"any_": [run]}})
-        return "\n".join(entry["message"] for entry in entries)
-
-    def artifacts(self, run: str) -> dict[str, dict]:
-        """Of a run, by key."""
-        found = self.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
-        return {artifact["key"]: artifact for artifact in found}
-
     def flow_processes(self) -> list[psutil.Process]:
         """Of the worker: one per run."""
         assert self._worker is not None
         return psutil.Process(self._worker.pid).children()
+
+    def _comes_up(self) -> bool:
+        assert self._server.poll() is None, (self.folder / "server.log").read_text()[-2000:]
+        return self.answers()
 
     def _start(self, log: str, *arguments: str) -> subprocess.Popen:
         with (self.folder / log).open("ab") as file:
@@ -143,22 +99,16 @@ class Service:
                 cwd=self.folder, env=self.environment, stdout=file, stderr=file,
             )  # fmt: skip
 
-    def _answers(self) -> bool:
-        assert self._server.poll() is None, (self.folder / "server.log").read_text()[-2000:]
+
+def named(start: str, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those whose command begins like this; what has ended meanwhile has none."""
+    found = []
+    for process in processes:
         try:
-            urllib.request.urlopen(f"{self.url}/health", timeout=5)
-        except OSError:
-            return False
-        return True
-
-
-def until(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
-    """What the condition gives once it is true of something."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain until {what}"
-        time.sleep(0.5)
-    return value
+            found += [process] if "".join(process.cmdline()[:1]).startswith(start) else []
+        except psutil.Error:
+            continue
+    return found
 
 
 def ray_workers(processes: Sequence[psutil.Process]) -> list[psutil.Process]:

@@ -8,7 +8,8 @@ import pytest
 from pipelines.engine.lake import Lake
 from pipelines.shards.publish import list_versions
 from simulation.tabletop import TabletopConfig, generate
-from tests.flows.service import Service, ray_workers, until
+from tests.flows.api import until
+from tests.flows.service import Service, ray_workers
 
 PAIRS = 3
 
@@ -65,7 +66,7 @@ def test_a_curation_publishes_and_shows_what_it_did(service: Service, curated: s
 def test_a_completed_curation_starts_a_training_of_its_data(service: Service, curated: str):
     (training,) = until(lambda: service.runs("train/stage1"), "the trigger fires", 120)
     assert training["parameters"]["dataset"] == "tabletop"
-    service.post(f"flow_runs/{training['id']}/set_state", state={"type": "CANCELLING"}, force=False)
+    service.cancel(training["id"])
     service.wait(training["id"], "CANCELLED")
     service.prefect("automation", "pause", "train on tabletop")
 
@@ -79,7 +80,7 @@ def test_a_second_run_of_a_data_set_is_cancelled_and_the_first_ends_with_its_ray
     assert refused["message"] == "Deployment concurrency limit reached."
 
     rays = ray_workers(service.flow_processes())
-    service.post(f"flow_runs/{first}/set_state", state={"type": "CANCELLING"}, force=False)
+    service.cancel(first)
     service.wait(first, "CANCELLED")
     until(lambda: not any(process.is_running() for process in rays), "Ray's processes end", 60)
 

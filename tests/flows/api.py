@@ -1,0 +1,86 @@
+"""Prefect's API, as its UI uses it."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+PATIENCE = 900.0
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+T = TypeVar("T")
+
+
+class Api:
+    """Runs, logs and artifacts of a server.
+
+    Args:
+        url: ends in `/api`.
+        auth: user and password, where the server asks for them.
+    """
+
+    def __init__(self, url: str, auth: tuple[str, str] | None = None) -> None:
+        self.url = url
+        self._client = httpx.Client(timeout=60, auth=auth)
+
+    def get(self, path: str) -> Any:
+        return self._client.get(f"{self.url}/{path}").raise_for_status().json()
+
+    def post(self, path: str, **body: Any) -> Any:
+        response = self._client.post(f"{self.url}/{path}", json=body).raise_for_status()
+        return response.json() if response.content else None
+
+    def answers(self) -> bool:
+        try:
+            return self._client.get(f"{self.url}/health").is_success
+        except httpx.TransportError:
+            return False
+
+    def deployment(self, name: str) -> dict:
+        return self.get(f"deployments/name/{name}")
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """Start a run; its id."""
+        path = f"deployments/{self.deployment(deployment)['id']}/create_flow_run"
+        return self.post(path, parameters=parameters)["id"]
+
+    def cancel(self, run: str) -> None:
+        """As the UI's button does: the worker is to end the run."""
+        self.post(f"flow_runs/{run}/set_state", state={"type": "CANCELLING"}, force=False)
+
+    def runs(self, deployment: str) -> list[dict]:
+        ids = {"any_": [self.deployment(deployment)["id"]]}
+        return self.post("flow_runs/filter", deployments={"id": ids})
+
+    def state(self, run: str) -> dict:
+        return self.get(f"flow_runs/{run}")["state"]
+
+    def wait(self, run: str, *wanted: str) -> dict:
+        """Until the run is in one of these types of states; fails if it ends in another."""
+
+        def arrived() -> dict | None:
+            state = self.state(run)
+            if state["type"] in wanted:
+                return state
+            assert state["type"] not in ENDED, f"{state}\n{self.logs(run)}"
+            return None
+
+        return until(arrived, f"run {run} is {' or '.join(wanted)}")
+
+    def logs(self, run: str) -> str:
+        entries = self.post("logs/filter", logs={"flow_run_id": {"any_": [run]}})
+        return "\n".join(entry["message"] for entry in entries)
+
+    def artifacts(self, run: str) -> dict[str, dict]:
+        """Of a run, by key."""
+        found = self.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
+        return {artifact["key"]: artifact for artifact in found}
+
+
+def until(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+    """What the condition gives once it is true of something."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain until {what}"
+        time.sleep(0.5)
+    return value
