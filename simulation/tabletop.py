@@ -8,19 +8,18 @@ import json
 import logging
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from data_schemas.errors import UserError
+from data_schemas.worker_process import begin_worker_process
 from simulation.appearance import Appearance, apply, dress
 from simulation.content import Content, draw_content
 from simulation.embodiment import Embodiment
@@ -305,23 +304,10 @@ def made(config: TabletopConfig, jobs: Sequence[Job], processes: int) -> Iterato
         for job in jobs:
             yield job, make(config, job)
         return
-    with ProcessPoolExecutor(min(processes, len(jobs)), get_context("spawn"), _start_process) as pool:
+    with ProcessPoolExecutor(min(processes, len(jobs)), get_context("spawn"), begin_worker_process) as pool:
         futures = {pool.submit(make, config, job): job for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_process() -> None:
-    os.environ["LP_NUM_THREADS"] = "1"  # of Mesa's renderer, which reads it at the first context
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Nobody would note what is made after the parent was killed."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

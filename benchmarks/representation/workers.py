@@ -9,11 +9,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from data_schemas.worker_process import THREADS, begin_worker_process
 
 Result = TypeVar("Result")
 Report = Callable[[str, int, int, str], None]
@@ -30,12 +31,9 @@ def run_jobs(job: Callable[..., Result], arguments: Mapping[str, tuple], process
     """
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
-    for variable in (
-        "OMP_NUM_THREADS",
-        "LP_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-    ):  # for the processes that follow
-        os.environ[variable] = "1"
+    os.environ |= dict.fromkeys(
+        THREADS, "1"
+    )  # a job's module may load torch before the process begins its work
     results: dict[str, Result] = {}
     with _progress() as progress:
         everything = progress.add_task("all jobs", total=len(arguments), note="")
@@ -62,15 +60,7 @@ def _start_worker(reports: Any) -> None:
     global _reports  # noqa: PLW0603  # a queue reaches a worker by inheritance only
     _reports = reports
     logging.basicConfig(level=logging.WARNING)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A job must not go on writing after its parent was killed: the next call continues the same folders."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
+    begin_worker_process()
 
 
 def _run(job: Callable[..., Result], name: str, *arguments: Any) -> Result:

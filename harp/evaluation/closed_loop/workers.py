@@ -4,13 +4,12 @@ An environment and a model live as long as their process, so `make` is called on
 neither OpenGL contexts nor torch's threads survive a fork.
 """
 
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from multiprocessing import get_context
 from typing import Any, TypeVar
+
+from data_schemas.worker_process import begin_worker_process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,27 +36,13 @@ def worked(
         for item in items:
             yield work(item)
         return
-    with ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), _start) as pool:
+    with ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), begin_worker_process) as pool:
         futures = [pool.submit(_do, make, item) for item in items]
         try:
             for future in as_completed(futures):
                 yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start() -> None:
-    # The processes share the cores. Read when torch and Mesa's renderer are loaded, which is later.
-    os.environ |= {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Nobody would take the results of a process whose parent was killed."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def _do(make: Callable[[], Callable[[Any], Any]], item: Any) -> Any:
