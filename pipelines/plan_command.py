@@ -63,7 +63,8 @@ def plan(
         )
     size = survey(loaded.make_reader(), root.resolve())
     estimates = estimate(costs, size, curation.stages, Machine(cpus, gpus, memory_gb))
-    missing = [name.replace("_", " ") for name in curation.stages if name not in costs]
+    idle = () if loaded.camera.moving else ("camera_motion",)
+    missing = [name.replace("_", " ") for name in curation.stages if name not in costs and name not in idle]
     _show(size, estimates, bytes_per_frame(opened, curation.keys), missing)
 
 
