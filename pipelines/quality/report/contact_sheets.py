@@ -4,10 +4,13 @@ A pair is shown on the robot's time line: robot above, human below, so that a wr
 columns that do different things.
 """
 
+import base64
+import io
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from data_schemas.pairs import Alignment
 from pipelines.inputs import Annotated
@@ -32,6 +35,13 @@ def pair_sheet(
     else:
         human_frames = moments(human.demonstration.num_frames, columns)
     return stack_rows([clip_row(robot, robot_frames), clip_row(human, human_frames)])
+
+
+def picture_source(picture: np.ndarray) -> str:
+    """`data:` address of an (H, W, 3) uint8 RGB picture as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=86, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def clip_row(clip: Annotated, frames: Sequence[int] | np.ndarray) -> np.ndarray:

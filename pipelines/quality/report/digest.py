@@ -15,8 +15,7 @@ from data_schemas.pairs import Verdict
 from pipelines.engine.lake import Lake
 from pipelines.inputs import VerdictInput
 from pipelines.outlines import RunView
-from pipelines.quality.report.contact_sheets import pair_sheet
-from pipelines.quality.report.page import picture_source
+from pipelines.quality.report.contact_sheets import pair_sheet, picture_source
 from pipelines.runs import RunRecord
 from pipelines.shards.publish import load_manifest
 

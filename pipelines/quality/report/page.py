@@ -1,7 +1,5 @@
 """Puts the report together: reads the lake, draws, and renders one HTML file that loads nothing from elsewhere."""
 
-import base64
-import io
 import os
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -11,7 +9,6 @@ import jinja2
 import numpy as np
 import yaml
 from markupsafe import Markup
-from PIL import Image
 
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
@@ -19,7 +16,7 @@ from data_schemas.versions import Manifest
 from pipelines.engine.lake import Lake
 from pipelines.quality.report import figures
 from pipelines.quality.report.acting import policy_section
-from pipelines.quality.report.contact_sheets import pair_sheet
+from pipelines.quality.report.contact_sheets import pair_sheet, picture_source
 from pipelines.quality.report.curated import Curated, load_curated
 from pipelines.quality.report.learned import evaluation_section, training_section
 from pipelines.runs import latest_run, problems
@@ -83,13 +80,6 @@ def write_report(
     temporary = out.with_name(f".{out.name}.tmp")
     temporary.write_text(page, encoding="utf-8")
     os.replace(temporary, out)
-
-
-def picture_source(picture: np.ndarray) -> str:
-    """`data:` address of an (H, W, 3) uint8 RGB picture as JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=86, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _environment() -> jinja2.Environment:
