@@ -50,6 +50,7 @@ class Settings:
     out: Path
     recipes: Sequence[str]
     """Of the three stages."""
+    label_precision: str
     changes: Sequence[Sequence[str]]
     """To these recipes."""
     tasks: Sequence[str]
@@ -83,6 +84,7 @@ def prepare(settings: Settings, name: str, seed: int, needs_labels: bool, report
             PublishedVersion.open(settings.version),
             run,
             executor,
+            precision=settings.label_precision,
             progress=lambda done, total: report("labels", done, total, ""),
         ).labels
     return labels.key
@@ -202,6 +204,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1, help="runs at the same time, one thread each")
     parser.add_argument("--recipes", nargs=3, default=["laptop", "tiny", "tiny"], help="of the three stages")
+    parser.add_argument(
+        "--label-precision", choices=("fp32", "bf16"), default="fp32", help="of the models that label"
+    )
     for stage in (1, 2, 3):
         parser.add_argument(f"--set{stage}", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
@@ -210,6 +215,7 @@ def main() -> None:
         demonstrations=arguments.demonstrations,
         out=arguments.out,
         recipes=arguments.recipes,
+        label_precision=arguments.label_precision,
         changes=(arguments.set1, arguments.set2, arguments.set3),
         tasks=arguments.tasks,
         trials=arguments.trials,
