@@ -24,10 +24,10 @@ class Api:
         self._client = httpx.Client(timeout=60, auth=auth)
 
     def get(self, path: str) -> Any:
-        return self._client.get(f"{self.url}/{path}").raise_for_status().json()
+        return self._ask("GET", path).json()
 
     def post(self, path: str, **body: Any) -> Any:
-        response = self._client.post(f"{self.url}/{path}", json=body).raise_for_status()
+        response = self._ask("POST", path, json=body)
         return response.json() if response.content else None
 
     def answers(self) -> bool:
@@ -44,9 +44,19 @@ class Api:
         path = f"deployments/{self.deployment(deployment)['id']}/create_flow_run"
         return self.post(path, parameters=parameters)["id"]
 
-    def cancel(self, run: str) -> None:
-        """As the UI's button does: the worker is to end the run."""
+    def cancel(self, run: str) -> dict:
+        """As the UI's button does: the worker is to end the run. Its last state.
+
+        A run says itself that it was aborted (Crashed) before the worker says why (Cancelled).
+        """
         self.post(f"flow_runs/{run}/set_state", state={"type": "CANCELLING"}, force=False)
+
+        def cancelled() -> dict | None:
+            state = self.state(run)
+            assert state["type"] in ("CANCELLING", "CRASHED", "CANCELLED"), state
+            return state if state["type"] == "CANCELLED" else None
+
+        return until(cancelled, f"run {run} is cancelled")
 
     def runs(self, deployment: str) -> list[dict]:
         ids = {"any_": [self.deployment(deployment)["id"]]}
@@ -75,6 +85,15 @@ class Api:
         """Of a run, by key."""
         found = self.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
         return {artifact["key"]: artifact for artifact in found}
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Again where the server asks for it, as Prefect's client does: SQLite has been busy."""
+
+        def answer() -> httpx.Response | None:
+            response = self._client.request(method, f"{self.url}/{path}", **arguments)
+            return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+
+        return until(answer, "the server is not busy", 120).raise_for_status()
 
 
 def until(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:

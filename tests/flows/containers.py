@@ -1,7 +1,8 @@
 """The services of docker/compose.yaml as processes: their commands, environments and health checks, outside containers.
 
-Host names become loopback and ports free ones; Postgres is a cluster of its own with the data of the file. What only an
-engine can do is not covered: the image, users, volumes, and the order of the start, which the test follows by hand.
+Host names become loopback and ports free ones; Postgres is a cluster of its own with the data of the file, and moto's server
+stands for MinIO. What only an engine can do is not covered: the image, users, volumes, and the order of the start, which
+the test follows by hand.
 """
 
 import os
@@ -18,8 +19,8 @@ import yaml
 from tests.flows.api import PATIENCE, Api, until
 
 ROOT = Path(__file__).parents[2]
-HOSTS = re.compile(r"^postgres$|\b(?:prefect-server|ray-head)(?=:)|\b0\.0\.0\.0\b")
-PORTS = ("4200", "5432", "6379", "8080", "8265")
+HOSTS = re.compile(r"^postgres$|\b(?:prefect-server|ray-head|object-store)(?=:)|\b0\.0\.0\.0\b")
+PORTS = ("4200", "5432", "6379", "8080", "8265", "9000")
 VARIABLE = re.compile(r"\$\{(\w+):(?:-([^}]*)|\?[^}]*)\}")
 OTHERS = re.compile("^(PREFECT|RAY|AWS|POSTGRES)_")
 
@@ -70,6 +71,17 @@ class Containers(Api):
             [binary("createdb"), "--host", "127.0.0.1", "--port", port, "--username", user, environment["POSTGRES_DB"]],
             check=True, env={**os.environ, "PGPASSWORD": environment["POSTGRES_PASSWORD"]},
         )  # fmt: skip
+
+    def start_object_store(self) -> None:
+        """Any server that speaks S3, at the address of the compose file."""
+        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", self._ports["9000"]]
+        self._start("object-store", command, dict(os.environ))
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", int(self._ports["9000"]))) == 0
+
+        until(listens, "the object store comes up")
 
     def start(self, name: str) -> subprocess.Popen:
         """A service by its command."""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -78,10 +77,11 @@ class Service(Api):
         self._worker = None
 
     def stop(self) -> None:
-        for process in (self._worker, self._server):
-            if process is not None:
-                process.send_signal(signal.SIGTERM)
-                process.wait(120)
+        """A worker would wait for its flows."""
+        if self._worker is not None:
+            self.kill_worker()
+        self._server.terminate()
+        self._server.wait(120)
 
     def flow_processes(self) -> list[psutil.Process]:
         """Of the worker: one per run."""
