@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 HOSTS = re.compile(r"^postgres$|\b(?:prefect-server|ray-head|object-store)(?=:)|\b0\.0\.0\.0\b")
 PORTS = ("4200", "5432", "6379", "8080", "8265", "9000")
 VARIABLE = re.compile(r"\$\{(\w+):(?:-([^}]*)|\?[^}]*)\}")
+IMAGE = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Set in docker/Dockerfile."""
 OTHERS = re.compile("^(PREFECT|RAY|AWS|POSTGRES)_")
 
 
@@ -41,6 +43,7 @@ class Containers(Api):
         super().__init__(f"http://127.0.0.1:{self._ports['4200']}/api", (user, password))
         for name in ("prefect.yaml", "automations.yaml"):
             shutil.copy(ROOT / name, folder / name)
+        (folder / "home").mkdir()
         shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
 
     def start_postgres(self) -> None:
@@ -102,6 +105,21 @@ class Containers(Api):
     def wait_until_healthy(self, name: str) -> None:
         until(lambda: self.healthy(name), f"{name} is healthy", 300)
 
+    def start_node(self, name: str) -> None:
+        """A node of Ray, until it has joined; again where it ends, as by the file's `restart`.
+
+        A node gives its agents 15 s to come up, which they exceed on a busy machine.
+        """
+        self.start(name)
+
+        def joined() -> bool:
+            if self._running[name].poll() is not None:
+                self.start(name)
+            return "Ray runtime started" in self.log(name)
+
+        until(joined, f"{name} joins the cluster")
+        self.wait_until_healthy(name)
+
     def command(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Any other command, as by `docker compose exec`."""
         return subprocess.run(
@@ -156,6 +174,7 @@ class Containers(Api):
         path = os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / "docker"), os.environ["PATH"]])
         return {
             **{key: value for key, value in os.environ.items() if not OTHERS.match(key)},
+            **IMAGE,
             **{key: self._local_text(str(value)) for key, value in own.items()},
             "PATH": path,
             "PREFECT_HOME": str(self.folder / "home" / name),

@@ -38,9 +38,10 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]
     containers = Containers(folder, SECRETS)
     try:
         containers.start_postgres()
-        for name in ("prefect-server", "ray-head", "ray-worker"):
-            containers.start(name)
-            containers.wait_until_healthy(name)
+        containers.start("prefect-server")
+        containers.wait_until_healthy("prefect-server")
+        for node in ("ray-head", "ray-worker"):
+            containers.start_node(node)
         deploy = containers.start("deploy")
         assert deploy.wait(600) == 0, containers.log("deploy")
         containers.start("worker")
@@ -72,11 +73,17 @@ def test_ray_asks_for_the_token(containers: Containers):
     assert httpx.get(dashboard, headers={"Authorization": f"Bearer {SECRETS['RAY_AUTH_TOKEN']}"}).is_success
 
 
-def test_a_curation_runs_on_the_cluster(containers: Containers):
+def test_a_curation_runs_on_the_cluster_and_starts_one_training(containers: Containers):
+    resumed = containers.command("worker", "prefect", "automation", "resume", "train on tabletop")
+    assert resumed.returncode == 0, resumed.stderr
     run = containers.run("curate/tabletop")
     until(lambda: actors(containers), "items run on the node for items")
     containers.wait(run, "COMPLETED")
     assert len(list_versions(Lake(containers.folder / "lake"))) == 1
+    (training,) = until(lambda: containers.runs("train/stage1"), "the trigger fires", 120)
+    containers.command("worker", "prefect", "automation", "pause", "train on tabletop")
+    containers.cancel(training["id"])
+    assert len(containers.runs("train/stage1")) == 1
 
 
 def test_a_cancelled_run_leaves_the_cluster_free(containers: Containers):
