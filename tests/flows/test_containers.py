@@ -110,7 +110,7 @@ def test_raw_data_and_lake_may_be_in_the_object_store(containers: Containers):
     program = "import s3fs; print(*s3fs.S3FileSystem().ls('lake/versions'))"
     listed = containers.command("worker", "python", "-c", program).stdout
     (reference,) = list_versions(Lake(containers.folder / "lake"))
-    assert listed.split() == [f"lake/versions/{reference.version_id}"]
+    assert f"lake/versions/{reference.version_id}" in listed.split()
 
 
 def test_no_log_holds_a_secret(containers: Containers):
