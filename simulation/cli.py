@@ -109,7 +109,7 @@ def demonstrations(
         typer.Option(help="Everything follows from it; evaluation with the same seed shares the layouts."),
     ] = 0,
     robot: Annotated[
-        str, typer.Option(help="Robot that grasps by contact: xarm7_gripper.")
+        str, typer.Option(help="Robot that grasps by contact: xarm7_gripper or panda.")
     ] = "xarm7_gripper",
     size: Annotated[int, typer.Option(help="Width and height of the videos in pixels.")] = 224,
 ) -> None:

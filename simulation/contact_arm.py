@@ -1,6 +1,6 @@
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a compiled module without type stubs.)
-"""The arm of the closed-loop environment: it holds, pushes and presses by contact and friction alone.
+"""The arms of the closed-loop environment: they hold, push and press by contact and friction alone.
 
 Unlike `simulation.robot`, there is no weld and no unseen pad. One motor of limited torque closes the gripper; joint
 equalities stand for its linkage, so that the pads stay parallel. Pads and palm collide as boxes, because two boxes
@@ -8,6 +8,7 @@ touch in up to eight points where a mesh touches in one, and a grasp in one poin
 cones with a high `impratio` keep a grasp from creeping.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mujoco
@@ -16,6 +17,8 @@ import numpy as np
 from data_schemas.errors import UserError
 from simulation.kinematics import ArmKinematics
 from simulation.objects import FREE, PLATE_HALF, PLATE_RADIUS, STATIC
+from simulation.robosuite_assets import GRIPPER as FINGERS
+from simulation.robosuite_assets import panda
 from simulation.robot_assets import RobotAssets, look_only, xarm7_gripper
 from simulation.rotations import about_z, quaternion
 from simulation.scene import TIMESTEP, build_scene
@@ -30,12 +33,56 @@ class Box:
     half: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class ContactGripper:
+    """What holding by contact needs to know of a robot.
+
+    make: its assets; pads: collision boxes of the finger tips; palm: of what is behind them; bracket: between flange and
+    wrist camera, only seen; arm_torque: largest, Nm, of each joint of the arm; gain, force, damping: of the one motor
+    that closes the fingers and of their joints, in Nm and radians or in N and metres.
+    """
+
+    make: Callable[[], RobotAssets]
+    pads: tuple[Box, ...]
+    palm: Box
+    bracket: Box
+    arm_torque: tuple[float, ...]
+    gain: float
+    force: float
+    damping: float
+
+
+ROBOTS = {
+    "xarm7_gripper": ContactGripper(
+        make=xarm7_gripper,
+        pads=(
+            Box("left_finger", (0.0, -0.019, 0.040), (0.016, 0.007, 0.021)),
+            Box("right_finger", (0.0, 0.019, 0.040), (0.016, 0.007, 0.021)),
+        ),
+        palm=Box("link7", (0.0, 0.0, 0.047), (0.0376, 0.0512, 0.056)),
+        bracket=Box("link7", (-0.052, 0.0, 0.042), (0.024, 0.012, 0.003)),
+        arm_torque=(50.0, 50.0, 30.0, 30.0, 30.0, 20.0, 20.0),
+        gain=40.0,
+        force=1.5,  # about 15 N between the pads
+        damping=0.05,
+    ),
+    "panda": ContactGripper(
+        make=panda,
+        pads=(
+            Box(f"{FINGERS}leftfinger", (0.0, 0.0072, 0.045), (0.0088, 0.0072, 0.009)),
+            Box(f"{FINGERS}rightfinger", (0.0, -0.0072, 0.045), (0.0088, 0.0072, 0.009)),
+        ),
+        palm=Box("right_hand", (0.0, 0.0, 0.020), (0.0316, 0.102, 0.046)),
+        bracket=Box("right_hand", (0.058, 0.0, 0.0), (0.027, 0.012, 0.003)),
+        arm_torque=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
+        gain=2000.0,
+        force=40.0,  # 20 N between the pads; the real hand has 70
+        damping=20.0,
+    ),
+}
 PREFIX = "robot_"
 WRIST_CAMERA = "wrist"
 ARM_KP, ARM_KV = 3000.0, 120.0
-ARM_TORQUE = (50.0, 50.0, 30.0, 30.0, 30.0, 20.0, 20.0)  # Nm, the xArm7's joints
-GRIP_GAIN, GRIP_TORQUE = 40.0, 1.5  # Nm/rad, Nm: about 15 N between the pads
-LINK_DAMPING = 0.05  # Nm s/rad of each joint of the gripper's linkage
 PAD_FRICTION, OBJECT_FRICTION = (1.2, 0.05, 0.001), (0.6, 0.02, 0.001)
 IMPRATIO = 30.0
 GRIPPER, EVERYTHING = 2, 3  # collision bits, see simulation.objects
@@ -45,7 +92,6 @@ CAMERA_FROM_TOOL = np.array([0.0, 0.085, 0.11])
 CAMERA_LOOKS_AT = np.array([0.0, 0.06, 0.0])
 WRIST_FIELD_OF_VIEW = 75.0  # vertical, degrees
 CAMERA_HALF = np.array([0.030, 0.010, 0.010])
-BRACKET = Box("link7", (-0.052, 0.0, 0.042), (0.024, 0.012, 0.003))
 HOUSING_COLOUR = [0.15, 0.15, 0.17, 1]
 # Walls that only the wrist camera sees, when a cup is turned: position and half extents, metres.
 FAR_WALLS = (
@@ -53,14 +99,6 @@ FAR_WALLS = (
     ((0.5, -2.95, 0.0), (2.5, 0.02, 2.0)),
     ((3.0, 0.0, 0.0), (0.02, 3.0, 2.0)),
 )
-
-
-XARM_PADS = (
-    Box("left_finger", (0.0, -0.019, 0.040), (0.016, 0.007, 0.021)),
-    Box("right_finger", (0.0, 0.019, 0.040), (0.016, 0.007, 0.021)),
-)
-XARM_PALM = Box("link7", (0.0, 0.0, 0.047), (0.0376, 0.0512, 0.056))
-ROBOTS = {"xarm7_gripper": (xarm7_gripper, XARM_PADS, XARM_PALM)}
 
 
 def _add_box(spec: mujoco.MjSpec, name: str, box: Box) -> None:
@@ -71,7 +109,7 @@ def _add_box(spec: mujoco.MjSpec, name: str, box: Box) -> None:
     geom.friction, geom.solref = PAD_FRICTION, [0.01, 1]
 
 
-def _add_camera(spec: mujoco.MjSpec, assets: RobotAssets) -> None:
+def _add_camera(spec: mujoco.MjSpec, assets: RobotAssets, bracket: Box) -> None:
     flange, down = spec.body(PREFIX + assets.flange), assets.down
     back = CAMERA_FROM_TOOL - CAMERA_LOOKS_AT
     back = back / np.linalg.norm(back)
@@ -81,7 +119,7 @@ def _add_camera(spec: mujoco.MjSpec, assets: RobotAssets) -> None:
     flange.add_camera(name=WRIST_CAMERA, pos=position, quat=quaternion(axes), fovy=WRIST_FIELD_OF_VIEW)
     # The housing lies behind the lens, where the camera itself does not see it.
     behind = position + axes @ [0, 0, CAMERA_HALF[2] + 0.004]
-    shapes = ((behind, CAMERA_HALF, quaternion(axes)), (BRACKET.centre, BRACKET.half, [1, 0, 0, 0]))
+    shapes = ((behind, CAMERA_HALF, quaternion(axes)), (bracket.centre, bracket.half, [1, 0, 0, 0]))
     for centre, half, turned in shapes:
         look_only(
             flange.add_geom(
@@ -112,7 +150,7 @@ def _make_plate_of_boxes(spec: mujoco.MjSpec) -> None:
         square.contype, square.conaffinity, square.condim = 1, EVERYTHING, 4
 
 
-def build_arm(assets: RobotAssets, pads: tuple[Box, ...], palm: Box) -> mujoco.MjModel:
+def build_arm(assets: RobotAssets, gripper: ContactGripper) -> mujoco.MjModel:
     """Compile the scene with an arm that touches everything with its fingers and palm."""
     spec = build_scene()
     spec.option.impratio = IMPRATIO
@@ -140,20 +178,20 @@ def build_arm(assets: RobotAssets, pads: tuple[Box, ...], palm: Box) -> mujoco.M
     for geom in spec.geoms:
         if geom.contype == GRIPPER:
             look_only(geom)
-    for k, pad in enumerate(pads):
+    for k, pad in enumerate(gripper.pads):
         _add_box(spec, f"pad_{k}", pad)
-    _add_box(spec, "palm", palm)
-    _add_camera(spec, assets)
-    for joint, torque in zip(assets.arm_joints, ARM_TORQUE, strict=True):
+    _add_box(spec, "palm", gripper.palm)
+    _add_camera(spec, assets, gripper.bracket)
+    for joint, torque in zip(assets.arm_joints, gripper.arm_torque, strict=True):
         servo = spec.add_actuator(name=joint, target=PREFIX + joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         servo.set_to_position(kp=ARM_KP, kv=ARM_KV)
         servo.forcelimited, servo.forcerange = True, [-torque, torque]
     drive, *linkage = assets.fingers
     motor = spec.add_actuator(name=drive, target=PREFIX + drive, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-    motor.set_to_position(kp=GRIP_GAIN, kv=GRIP_GAIN / 20)
-    motor.forcelimited, motor.forcerange = True, [-GRIP_TORQUE, GRIP_TORQUE]
+    motor.set_to_position(kp=gripper.gain, kv=gripper.gain / 20)
+    motor.forcelimited, motor.forcerange = True, [-gripper.force, gripper.force]
     for joint in assets.fingers:
-        spec.joint(PREFIX + joint).damping = LINK_DAMPING
+        spec.joint(PREFIX + joint).damping = gripper.damping
     for joint in linkage:
         slope, offset = np.polyfit(assets.fingers[drive], assets.fingers[joint], 1)
         coupling = spec.add_equality(
@@ -175,9 +213,9 @@ class ContactArm:
     def __init__(self, name: str = "xarm7_gripper") -> None:
         if name not in ROBOTS:
             raise UserError(f"No contact grasping for robot {name!r}: choose one of {', '.join(ROBOTS)}.")
-        make, pads, palm = ROBOTS[name]
-        self.name, self.assets = name, make()
-        self.model = build_arm(self.assets, pads, palm)
+        gripper = ROBOTS[name]
+        self.name, self.assets = name, gripper.make()
+        self.model = build_arm(self.assets, gripper)
         self.data = mujoco.MjData(self.model)
         model, assets = self.model, self.assets
         self._root = model.body(PREFIX + assets.flange).id
@@ -187,7 +225,7 @@ class ContactArm:
         self._finger_positions = np.array([model.joint(PREFIX + j).qposadr[0] for j in assets.fingers])
         self._arm = np.array([model.actuator(j).id for j in assets.arm_joints])
         self._grip = model.actuator(next(iter(assets.fingers))).id
-        self._gripper_geoms = np.array([model.geom(f"pad_{k}").id for k in range(len(pads))])
+        self._gripper_geoms = np.array([model.geom(f"pad_{k}").id for k in range(len(gripper.pads))])
         self._geom_body = model.geom_bodyid
 
     @property

@@ -44,7 +44,6 @@ CAREFUL = 0.45  # speed in contact, relative
 FREE_NOISE = 0.012  # metres
 ROOM = 0.026  # metres that the gripper opens wider than the object
 CLOSED, FORK = 0.0, 0.022  # openings, metres; two spread fingers push without turning the object
-FINGER_HALF_WIDTH, FINGER_TIP = 0.016, 0.0095  # metres from the tool point to the side and to the closed tips
 PUSH_HEIGHT = 0.021
 GRASP_TRIES = 3
 
@@ -170,7 +169,7 @@ class Expert:
         along = np.array([*DIRECTIONS[content.direction], 0.0])
         R = about_z(np.pi / 2) @ self._down if along[0] else self._down
         start = np.array([*content.positions[content.object], PUSH_HEIGHT])
-        gap = PUSH_HALF[content.object][0 if along[0] else 1] + FINGER_HALF_WIDTH
+        gap = PUSH_HALF[content.object][0 if along[0] else 1] + self._world.arm.assets.reach["push_right"]
         behind = start - along * (gap + 0.035)
         end = start + along * (PUSH_LENGTH - gap)
         yield from self._pass(lambda: (behind + shift(z=0.11), R), FORK)
@@ -181,7 +180,9 @@ class Expert:
         yield from self._pass(lambda: (end + shift(z=0.15) - along * 0.05, R), FORK)
 
     def _press(self) -> Actions:
-        top = np.array([*self._content.positions["button"], CAP_REST + CAP_HALF + FINGER_TIP])
+        top = np.array(
+            [*self._content.positions["button"], CAP_REST + CAP_HALF + self._world.arm.assets.closed_tip]
+        )
         yield from self._pass(lambda: (top + shift(z=0.10), self._down), CLOSED)
         yield from self._move(lambda: (top + shift(z=0.02), self._down), CLOSED)
         yield from self._move(lambda: (top - shift(z=CAP_TRAVEL), self._down), CLOSED, CAREFUL)

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulation.meshes import decimated, installed_folder
 from simulation.robot_assets import POINTING_DOWN, RobotAssets, damp, look_only, touch
-from simulation.rotations import unit
+from simulation.rotations import about_z, unit
 
 ROBOSUITE = ("robosuite", "1.5.2", "robosuite/models/assets")
 GRIPPER = "gripper_"
@@ -69,15 +69,15 @@ def panda() -> RobotAssets:
         spec=_join("panda/robot.xml", "panda_gripper.xml", np.array([1.0, 0, 0, 0])),
         flange="right_hand",
         arm_joints=tuple(f"joint{i}" for i in range(1, 8)),
-        home=np.array([0, 0.2, 0, -2.2, 0, 2.4, 0.78]),
+        home=np.array([0, 0.2, 0, -2.2, 0, 2.4, -0.79]),
         base=(-0.40, 0.0, 0.0),
-        down=POINTING_DOWN,
+        down=POINTING_DOWN @ about_z(-np.pi / 2),
         tool=np.array([0, 0, 0.1034]),
         fingers={GRIPPER + "finger_joint1": apertures / 2, GRIPPER + "finger_joint2": -apertures / 2},
         apertures=apertures,
-        reach={"push_away": 0.010, "push_right": 0.015, "push_left": 0.015},
+        reach={"push_away": 0.015, "push_right": 0.010, "push_left": 0.010},
         finger_gain=1000.0,
-        closed_tip=0.002,
+        closed_tip=0.003,
     )
 
 
