@@ -110,9 +110,8 @@ def test_a_killed_run_that_is_continued_leaves_what_an_undisturbed_one_does(
         server: PrefectServer = request.getfixturevalue("server")
         environment, command = server.environment, [sys.executable, "-c", FLOW, str(raw), str(lake)]
 
-    cluster: RayCluster | None = None
-    if on_cluster(run):
-        cluster = request.getfixturevalue("cluster")
+    cluster: RayCluster | None = request.getfixturevalue("cluster") if on_cluster(run) else None
+    if cluster:
         environment = {**environment, "RAY_ADDRESS": cluster.address}
 
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
