@@ -70,19 +70,19 @@ def run_policy_stage(
 ) -> PolicyResult:
     """Run `worker(device=…, observers=…)` in this process or on many, unless `out` holds the finished run."""
     observers = observers or logged()
-    folder = RunFolder(out, config)
-    if folder.result:
-        logger.info("The run in %s is finished; nothing to do", out)
-        return PolicyResult(out, **folder.result, already_finished=True)
-    if launch is None:
-        worker(device=default_device(), observers=observers)
-    else:
-        with followed(out, training.steps, observers.step):
-            launch(partial(_on_device, worker))
-    tests = json.loads((out / TESTS).read_text())
-    result = PolicyResult(out, **asdict(summarize_metrics(out)), tests=tests)
-    folder.finish({k: v for k, v in asdict(result).items() if k not in ("run", "already_finished")})
-    return result
+    with RunFolder(out, config).claimed() as folder:
+        if folder.result:
+            logger.info("The run in %s is finished; nothing to do", out)
+            return PolicyResult(out, **folder.result, already_finished=True)
+        if launch is None:
+            worker(device=default_device(), observers=observers)
+        else:
+            with followed(out, training.steps, observers.step):
+                launch(partial(_on_device, worker))
+        tests = json.loads((out / TESTS).read_text())
+        result = PolicyResult(out, **asdict(summarize_metrics(out)), tests=tests)
+        folder.finish({k: v for k, v in asdict(result).items() if k not in ("run", "already_finished")})
+        return result
 
 
 def _on_device(worker: Callable[..., None], device: torch.device) -> None:

@@ -6,9 +6,12 @@ refused. `version_folder` says where the version of stage 1 lay, which may chang
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from data_schemas.errors import UserError
@@ -42,6 +45,21 @@ class RunFolder:
         _write(path, request)
         if version:
             (out / "version_folder").write_text(f"{version.folder}\n")
+
+    @contextmanager
+    def claimed(self) -> Iterator[Self]:
+        """For the only process that trains here, until it ends: two would write over each other's checkpoints.
+
+        Raises:
+            UserError: another process trains here.
+        """
+        try:
+            with FileLock(self.out / "training.lock", timeout=0):
+                yield self
+        except Timeout as error:
+            raise UserError(
+                f"Another process is training in {self.out}: wait for it, or choose another folder."
+            ) from error
 
     @property
     def result(self) -> dict[str, Any] | None:

@@ -81,22 +81,22 @@ def train_stage1(
     """
     observers = observers or logged()
     version = PublishedVersion.open(version_root, config.data.other_versions)
-    folder = RunFolder(out, config, version)
-    if folder.result:
-        logger.info("Stage 1 in %s is finished; nothing to do", out)
-        return Stage1Result(out, **folder.result, already_finished=True)
-    logger.info("Stage 1 on %s", version.describe())
-    paths = WorkerPaths(version_root, out, feature_folder or out.parent / "frozen_features")
-    if launch is None:
-        run_worker(config, paths, default_device(), observers)
-    else:
-        with followed(out, config.training.steps, observers.step):
-            launch(partial(run_worker, config, paths))
-    result = Stage1Result(out, version.version_id, **asdict(summarize_metrics(out)))
-    folder.finish(
-        {name: value for name, value in asdict(result).items() if name not in ("run", "already_finished")}
-    )
-    return result
+    with RunFolder(out, config, version).claimed() as folder:
+        if folder.result:
+            logger.info("Stage 1 in %s is finished; nothing to do", out)
+            return Stage1Result(out, **folder.result, already_finished=True)
+        logger.info("Stage 1 on %s", version.describe())
+        paths = WorkerPaths(version_root, out, feature_folder or out.parent / "frozen_features")
+        if launch is None:
+            run_worker(config, paths, default_device(), observers)
+        else:
+            with followed(out, config.training.steps, observers.step):
+                launch(partial(run_worker, config, paths))
+        result = Stage1Result(out, version.version_id, **asdict(summarize_metrics(out)))
+        folder.finish(
+            {name: value for name, value in asdict(result).items() if name not in ("run", "already_finished")}
+        )
+        return result
 
 
 @dataclass(frozen=True)

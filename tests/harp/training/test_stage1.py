@@ -176,3 +176,16 @@ def test_result_file_is_plain_json(version, text, tmp_path):
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["version_id"] == version.name
     assert set(result) == {"version_id", "steps", "seconds_per_step", "final"}
+
+
+def test_a_folder_is_trained_in_by_one_process_only(version, text, tmp_path):
+    config, refused = tiny_config(text), []
+
+    def train_too(done, total, metrics):
+        with pytest.raises(UserError, match="Another process is training"):
+            train_stage1(config, version, tmp_path / "run")
+        refused.append(done)
+
+    train_stage1(config, version, tmp_path / "run", observers=Observers(lambda done, total: None, train_too))
+    assert len(refused) == config.training.steps
+    assert train_stage1(config, version, tmp_path / "run").already_finished
