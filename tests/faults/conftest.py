@@ -41,9 +41,9 @@ def wait_until_begun(process: subprocess.Popen, lake: Path) -> None:
 
 @pytest.fixture(scope="session")
 def undisturbed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], float]:
-    """Fingerprint of a run that nothing disturbed, and its seconds from the first clip on."""
+    """Fingerprint of a run in one process that nothing disturbed, and its seconds from the first clip on."""
     lake = tmp_path_factory.mktemp("undisturbed") / "lake"
-    process = subprocess.Popen(curation(raw, lake), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(curation(raw, lake, "local"), stdout=subprocess.DEVNULL)
     wait_until_begun(process, lake)
     start = time.monotonic()
     assert process.wait(1800) == 0

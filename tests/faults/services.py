@@ -1,11 +1,13 @@
 """What runs beside a curation: a Prefect server that may be killed, a Ray cluster that goes on."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.faults.processes import kill_tree
@@ -17,9 +19,7 @@ class PrefectServer:
     """A Prefect server on loopback that can be killed and started again."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": self.url}
         self._log = home / "server.log"
@@ -46,32 +46,39 @@ class PrefectServer:
 
 
 class RayCluster:
-    """On loopback, with two CPUs; comes up again where its start fails, as Ray's may on a busy machine."""
+    """On loopback, with two CPUs. Started again where it ends: Ray gives its agents 15 s, too few on a busy machine."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.address = f"127.0.0.1:{port}"
-        self._log = folder / "ray.log"
-        self._command = [
-            str(RAY), "start", "--head", "--node-ip-address", "127.0.0.1", "--port", str(port), "--num-cpus", "2",
+        (port,) = free_ports(1)
+        address = f"127.0.0.1:{port}"
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+        self.environment = {"RAY_ADDRESS": address, **token}
+        """Of a run on it. Without the token's variables `ray start` may want one that a driver with an address does not give."""
+        log = folder / "ray.log"
+        command = [
+            str(RAY), "start", "--head", "--port", str(port), "--num-cpus", "2",
             "--include-dashboard", "false", "--object-store-memory", str(2**28), "--disable-usage-stats", "--block",
         ]  # fmt: skip
-        self._start()
-        deadline = time.monotonic() + 600
-        while "Ray runtime started" not in self._log.read_text():
-            assert time.monotonic() < deadline, self._log.read_text()[-2000:]
-            if self.process.poll() is not None:
-                self._start()
-            time.sleep(0.5)
+        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | token
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+            deadline = time.monotonic() + 600
+            while "Ray runtime started" not in log.read_text():
+                assert time.monotonic() < deadline, log.read_text()[-2000:]
+                if self.process.poll() is not None:
+                    self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+                time.sleep(0.5)
 
     def stop(self) -> None:
         """All of its processes."""
         self.process.terminate()
         self.process.wait(60)
 
-    def _start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
+
+def free_ports(number: int) -> list[int]:
+    """Different ones, on loopback."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]

@@ -112,7 +112,7 @@ def test_a_killed_run_that_is_continued_leaves_what_an_undisturbed_one_does(
 
     cluster: RayCluster | None = request.getfixturevalue("cluster") if on_cluster(run) else None
     if cluster:
-        environment = {**environment, "RAY_ADDRESS": cluster.address}
+        environment = {**environment, **cluster.environment}
 
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     home = cluster.process if cluster else process
