@@ -24,7 +24,7 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     if not path.is_file():
         raise BadInput("missing_file", f"{path.name} is not there.", retryable=True)
     try:
-        container = av.open(on_disk(path))
+        container = av.open(on_disk(path), "r")
     except (av.FFmpegError, OSError) as error:
         missing = _missing_bytes(path)
         if missing:
