@@ -15,7 +15,7 @@ console = Console()
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
-    pairs: Annotated[int, typer.Option(min=4, help="Human–robot pairs to simulate.")] = 32,
+    pairs: Annotated[int, typer.Option(min=4, help="Human–robot pairs to simulate.")] = 24,
     seed: Annotated[int, typer.Option(help="Same seed, same pixels.")] = 0,
     executor: Annotated[Literal["local", "ray"], typer.Option(help="Where curation runs.")] = "ray",
     set_: Annotated[

@@ -25,14 +25,15 @@ PROCESSES = 2
 """That simulate at the same time."""
 TASK = "press"
 """What the policy learns to do: the shortest task."""
+STAGE1 = ("training.steps=80",)
 STAGE2 = ("training.steps=40", "data.batch_size=16", "test_transitions=64")
-STAGE3 = ("training.steps=250", "data.batch_size=8", "training.learning_rate=1.0e-3", "test_steps=64")
+STAGE3 = ("training.steps=150", "data.batch_size=8", "training.learning_rate=1.0e-3", "test_steps=64")
 
 
 @flow(name="everything", validate_parameters=True)
 def everything(
     out: Text,
-    pairs: Annotated[int, Field(ge=4)] = 32,
+    pairs: Annotated[int, Field(ge=4)] = 24,
     seed: int = 0,
     executor: Executor = "ray",
     overrides: list[Change] | None = None,
@@ -45,13 +46,13 @@ def everything(
 
     Args:
         out: folder for all of it: `raw`, `lake`, `stage1`, `demonstrations`, `stage2`, `stage3` and `report.html`.
-        pairs: human–robot pairs to simulate; about a third is held out from training.
+        pairs: human–robot pairs to simulate; about a quarter is held out from training.
         seed: of the simulation.
         executor: where the curation's items run.
-        overrides: `key.path=value` changes to the recipe of stage 1.
+        overrides: `key.path=value` changes to the recipe of stage 1, besides those that make it short.
         demonstrations: of the robot with actions, for stage 3.
         trials: in which the policy acts.
-        stage2_overrides: changes to the recipe of stage 2, besides those that make it short.
+        stage2_overrides: the same of stage 2.
         stage3_overrides: the same of stage 3.
     """
     folder = Path(out)
@@ -60,9 +61,9 @@ def everything(
     record = curate("tabletop", str(raw), str(lake), executor)
     version = record.version_id or "latest"
     with demonstrated(DemonstrationsConfig(robot, demonstrations, seed, tasks=(TASK,))):
-        train(str(lake), str(run), version, overrides=overrides)
+        train(str(lake), str(run), version, overrides=[*STAGE1, *(overrides or [])])
         evaluate(str(run))
-        labels = label(str(lake), str(run), version, executor="local")
+        labels = label(str(lake), str(run), version, executor="local", precision="bf16")
     policy(
         str(lake),
         labels,

@@ -8,7 +8,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.parameters import DatasetName, Executor, Seconds, Text
+from flows.parameters import DatasetName, Executor, Precision, Seconds, Text
 from flows.retries import RETRIES
 from flows.versions import find_version, stage1_run
 from harp.data.version import PublishedVersion
@@ -25,6 +25,7 @@ def label(
     horizons: list[Seconds] | None = None,
     executor: Executor = "ray",
     gpus: Annotated[float, Field(ge=0)] = 0.0,
+    precision: Precision = "fp32",
     dataset: DatasetName | None = None,
 ) -> str:
     """Label every transition of a version that has no label yet; the key of the labels.
@@ -36,11 +37,12 @@ def label(
         horizons: seconds between the two frames; by default the middle of the range that stage 1 drew from.
         executor: `ray` (embedded, or the cluster at RAY_ADDRESS) or `local` (in this process).
         gpus: of each worker.
+        precision: of the models; `bf16` is twice as quick and agrees in 99 % of the codes.
         dataset: whose latest version, where the lake has several data sets.
     """
     folder = find_version(lake, version, dataset)
     run = Path(model) if model else stage1_run(folder)
-    done = label_clips(folder, run, horizons or [], executor, gpus)
+    done = label_clips(folder, run, horizons or [], executor, gpus, precision)
     labels = done.labels
     row = {
         "version": labels.version_id,
@@ -56,7 +58,7 @@ def label(
 
 @task(cache_policy=NO_CACHE, **RETRIES)
 def label_clips(
-    version: Path, model: Path, horizons: list[float], executor: Executor, gpus: float
+    version: Path, model: Path, horizons: list[float], executor: Executor, gpus: float, precision: Precision
 ) -> Labelling:
     """All clips that have no labels yet."""
     with ProgressBars() as bars, make_executor(executor) as workers:
@@ -66,5 +68,6 @@ def label_clips(
             workers,
             horizons=tuple(horizons),
             gpus=gpus,
+            precision=precision,
             progress=lambda finished, total: bars("latent_actions", finished, total),
         )

@@ -24,8 +24,11 @@ def evaluate_tabletop(
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials of each task.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of the start states.")] = 0,
+    environment: Annotated[
+        str, typer.Option(help="tabletop: xArm7 with its gripper; tabletop-panda: Franka Panda.")
+    ] = "tabletop",
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the results; default: RUN/evaluation/tabletop.")
+        Path | None, typer.Option(help="Folder of the results; default: RUN/evaluation/ENVIRONMENT.")
     ] = None,
     replan: Annotated[
         int | None,
@@ -48,17 +51,17 @@ def evaluate_tabletop(
 
       harp evaluate tabletop --policy runs/stage3 --task press --task push --trials 20
 
-      harp evaluate tabletop --policy expert --trials 10 --out evaluation/expert
+      harp evaluate tabletop --policy expert --trials 10 --environment tabletop-panda
     """
     from harp.evaluation.closed_loop.actors import environment_factory
     from harp.evaluation.closed_loop.evaluate import default_out, evaluate_closed_loop
     from harp.progress import ProgressBars
 
-    folder = out or default_out(policy, "tabletop")
+    folder = out or default_out(policy, environment)
     with ProgressBars() as show:
         result = evaluate_closed_loop(
-            environment_factory("tabletop"),
-            "tabletop",
+            environment_factory(environment),
+            environment,
             policy,
             folder,
             tasks=tasks or (),

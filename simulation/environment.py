@@ -22,7 +22,7 @@ rest and out of the gripper's hold; a button counts as pressed at once.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import mujoco
 import numpy as np
@@ -209,3 +209,7 @@ class TabletopEnvironment:
         return Observation(
             self, self._trial, self.content.instruction, proprioception, self.arm.data.qpos.copy()
         )
+
+
+PandaTabletop = partial(TabletopEnvironment, "panda")
+"""The same tasks by a Franka Panda."""

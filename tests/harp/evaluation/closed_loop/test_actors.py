@@ -1,5 +1,7 @@
 """A policy acts on what the observation shows; the references do what their names say."""
 
+import pickle
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,11 @@ def test_the_expert_presses_the_button_and_nobody_does_not() -> None:
     assert roll_out(environment, trial, load_actor("expert", "tabletop")).success
     assert not roll_out(environment, trial, NoopActor()).success
     environment.close()
+
+
+def test_every_environment_has_an_expert_and_can_be_sent_to_a_process():
+    environments = {entry.name: entry.load() for entry in entry_points(group="harp.environments")}
+    experts = {entry.name for entry in entry_points(group="harp.experts")}
+    assert {"tabletop", "tabletop-panda"} <= environments.keys() <= experts
+    for environment in environments.values():
+        pickle.dumps(environment)
