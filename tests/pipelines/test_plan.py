@@ -171,7 +171,9 @@ def test_the_command(lake: Lake, raw: Path) -> None:
     assert "10 human, 10 robot clips, 445 frames" in shown.output
     (wrists,) = [line.split() for line in shown.output.splitlines() if "wrist tracks" in line]
     assert wrists[2:6] == ["100.00", "1.00", "0:00:15", "2"]  # 145 * 0.1 s + 300 * 0.001 s
-    assert "camera motion" in next(line for line in shown.output.splitlines() if "Not measured" in line)
+    unmeasured = next(line for line in shown.output.splitlines() if "Not measured" in line)
+    assert "object tracks" in unmeasured
+    assert "camera motion" not in unmeasured, "the recipe's cameras stand still"
     empty = CliRunner().invoke(app, [*arguments[:-4], "--lake", lake.root + "2"])
     assert isinstance(empty.exception, UserError)
     assert "add --sample 16" in str(empty.exception)
