@@ -58,5 +58,22 @@ def main() -> None:
     try:
         build_app()()
     except UserError as error:
-        Console(stderr=True).print(f"[bold red]harp:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _end(str(error))
+    except Exception as error:
+        if not _is_of_object_store(error):
+            raise
+        _end(
+            f"The object store cannot be used: {error}. Its credentials and address are read from AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL."
+        )
+
+
+def _end(sentence: str) -> None:
+    Console(stderr=True).print(f"[bold red]harp:[/] {sentence}", highlight=False, soft_wrap=True)
+    sys.exit(2)
+
+
+def _is_of_object_store(error: Exception) -> bool:
+    """Missing credentials, an address nobody answers at. Its library is loaded where an object store is used only."""
+    library = sys.modules.get("botocore.exceptions")
+    return library is not None and isinstance(error, library.BotoCoreError)

@@ -1,5 +1,6 @@
 """Raw data, tables and shards on s3://, by a real S3-speaking server on loopback."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -82,6 +83,28 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(url: str):
 def test_an_unknown_store_is_one_sentence():
     with pytest.raises(UserError, match="cannot be read or written"):
         Lake("carrier-pigeon://roof/lake")
+
+
+def test_a_store_that_does_not_answer_is_one_sentence():
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        harp = Path(sys.executable).with_name("harp")
+        variables = {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_ENDPOINT_URL": address,
+        }
+        result = subprocess.run(
+            [harp, "status", "--lake", "s3://nowhere/lake"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **variables},
+        )
+    assert result.returncode == 2
+    assert "The object store cannot be used" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_no_path_leads_out_of_the_raw_root(store: str):
