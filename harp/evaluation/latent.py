@@ -9,7 +9,9 @@ and a "code-agreement gap" without defining them; here
   tie often, and a tie counts as a miss;
 - **code agreement** of two videos is the share of the M · N_q places at which their codes are equal. The **gap** is its
   mean over true pairs less its mean over all other human–robot combinations: codes that say nothing but the
-  embodiment, or that are all the same, have a gap of 0.
+  embodiment, or that are all the same, have a gap of 0;
+- **agreement over time** is the mean share of equal codes between two transitions of one video. Near 100 % the codes say
+  which task or scene it is, not what moves: such codes agree within pairs, too, and teach a policy nothing.
 """
 
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ class LatentAlignment:
     """(N,) code agreement within each pair, percent."""
     other_agreement: np.ndarray
     """(N,) mean code agreement of each pair's two videos with the other pairs' videos, percent."""
+    agreement_over_time: float
+    """Mean code agreement of two transitions of the same video, percent."""
     usage: float
     """Share of the codebook that occurs."""
     perplexity: float
@@ -51,6 +55,7 @@ class LatentAlignment:
             "other_agreement": self.other_agreement.tolist(),
             "gap": gap.mean,
             "gap_interval": [gap.low, gap.high],
+            "agreement_over_time": self.agreement_over_time,
             "usage": self.usage,
             "perplexity": self.perplexity,
         }
@@ -62,6 +67,7 @@ class LatentAlignment:
             Retrieval.from_json(content["retrieval"]),
             np.array(content["agreement"]),
             np.array(content["other_agreement"]),
+            content["agreement_over_time"],
             content["usage"],
             content["perplexity"],
         )
@@ -71,6 +77,13 @@ def latent_features(codes: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     """Codes (N, M, Q) → the ℓ2-normalized flattened code vectors (N, M · Q · d) of each video (A.4)."""
     features = codebook[codes].reshape(len(codes), -1).astype(np.float64)
     return features / np.linalg.norm(features, axis=-1, keepdims=True).clip(1e-12)
+
+
+def agreement_over_time(codes: np.ndarray) -> float:
+    """Percent of equal codes between two different transitions of a video, over all such pairs of codes (N, M ≥ 2, Q)."""
+    M = codes.shape[1]
+    equal = codes[:, :, None] == codes[:, None]
+    return float(100.0 * (equal.mean((0, 3)).sum() - M) / (M * (M - 1)))
 
 
 def compare_latents(human: np.ndarray, robot: np.ndarray, codebook: np.ndarray) -> LatentAlignment:
@@ -89,6 +102,7 @@ def compare_latents(human: np.ndarray, robot: np.ndarray, codebook: np.ndarray) 
         retrieve(latent_features(human, codebook), latent_features(robot, codebook)),
         paired.copy(),
         others / (2 * (N - 1)),
+        agreement_over_time(np.concatenate((human, robot))),
         usage,
         perplexity,
     )

@@ -30,7 +30,7 @@ from harp.training.stage1 import ADAPTERS, LATENT_ACTION, encoder_identity, froz
 from harp.training.stage1_models import finished_config, load_encoder
 from harp.vision.encoder import HarpVisionEncoder
 
-PROTOCOL = "1"
+PROTOCOL = "2"
 """Changes when the same inputs would give other figures."""
 
 

@@ -36,12 +36,13 @@ LATENT_COLUMNS = (
     "agreement in pairs",
     "others",
     "gap",
+    "over time",
     "codes used",
     "perplexity",
 )
 
 IN_TERMINAL = ("H2R R@1", "R2H R@1", "average R@1", "average MRR", "paired distance", "other distance")
-LATENT_IN_TERMINAL = ("average R@1", "agreement in pairs", "others", "gap", "codes used", "perplexity")
+LATENT_IN_TERMINAL = ("average R@1", "agreement in pairs", "others", "gap", "over time", "perplexity")
 """What fits 100 columns; the files hold all."""
 
 
@@ -90,7 +91,7 @@ class Evaluation:
             lines += [
                 "",
                 f"Latent actions of {self.num_frames} transitions a video, Δ = {self.horizon_seconds:g} s. "
-                "Agreement in percent of codes, gap in points.",
+                "Agreement in percent of codes (over time: between transitions of one video), gap in points.",
                 "",
                 *_markdown_table(
                     LATENT_COLUMNS, {name: _latent_cells(row) for name, row in self.latent.items()}
@@ -180,6 +181,7 @@ def _latent_cells(row: LatentAlignment) -> list[str]:
         f"{row.agreement.mean():.1f}",
         f"{row.other_agreement.mean():.1f}",
         row.gap.text(),
+        f"{row.agreement_over_time:.1f}",
         f"{100 * row.usage:.0f} %",
         f"{row.perplexity:.1f}",
     ]

@@ -24,6 +24,9 @@ class LatentActionConfig(BaseModel):
     """N_q latent-action tokens per transition."""
     latent_dim: int = 128
     """d_q."""
+    latents_from: Literal["second", "change"] = "second"
+    """What latents are read from: the action queries at the second frame (UniVLA's, the paper's), or what changed there
+    between the two frames; why, in `harp.latent_action.model`."""
     normalize_latents: Literal["none", "batch", "embodiment"] = "none"
     """Standardize each latent dimension of each query before quantization, over the batch or over the rows of each
     embodiment in it; why, in `harp.latent_action.normalization`."""

@@ -11,6 +11,13 @@ both frames; padded language is masked in the order in which frames are folded (
 instruction were taken for all but the first); dead codes move onto latents during training (there, at the end of an
 epoch, onto other rows of the codebook, dead ones included).
 
+UniVLA reads latents from the action queries at the second frame, which hold all there is to know of a clip; what differs
+most between clips is instruction and scene, and a young model's codes name those: of 4.0 bits in the codes of a
+transition, 0.9 were left once the clip was known, and nothing of the wrist's motion could be read from them (120 steps on
+the simulated tabletop, 24 pairs held out). With `latents_from: change` they are read from the difference of the queries
+between the two frames. What stands still cancels, exactly so where both frames are the same: 3.4 of 5.1 bits are left, and
+a linear map from the codes of humans explains 29 % of the robots' wrist motion.
+
 Shapes: B transitions, P patches, V visual dimension, L language tokens, W width, Q = N_q, d = d_q, K = N_K.
 """
 
@@ -86,7 +93,7 @@ class LatentActionModel(nn.Module):
         x = torch.cat((queries.expand(B, 2, -1, -1).to(z_B2PV.dtype), z_B2PV), dim=2)
         x = self.encoder(x, self.lang_proj(language.tokens), language.mask)
         Q = self.config.num_queries
-        latents = self._standardized(self.to_codebook(x[:, 1, :Q]).float(), is_robot_B)
+        latents = self._standardized(self.to_codebook(self._read(x[:, :, :Q])).float(), is_robot_B)
         quantized = self.vq(latents)
         return LatentActions(
             latents=latents,
@@ -96,6 +103,12 @@ class LatentActionModel(nn.Module):
             keypoints=self.keypoint_head(x[:, :, Q]).unflatten(-1, (-1, 2)),
             effector=self.effector_head(x[:, :, Q + 1]),
         )
+
+    def _read(self, actions_B2QW: torch.Tensor) -> torch.Tensor:
+        """(B, Q, W) of the action queries; attention over time is causal, so the first frame's have not seen the second."""
+        if self.config.latents_from == "second":
+            return actions_B2QW[:, 1]
+        return actions_B2QW[:, 1] - actions_B2QW[:, 0]
 
     def _standardized(self, latents_BQd: torch.Tensor, is_robot_B: torch.Tensor | None) -> torch.Tensor:
         if self.config.normalize_latents == "none":

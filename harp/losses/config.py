@@ -37,6 +37,10 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     alignment: AlignmentConfig = AlignmentConfig()
+    prediction: float = Field(default=1.0, ge=0)
+    """Weight of the prediction term, which the paper does not have. The term is a squared error in the scale of the
+    encoder's features; where their variance is far below one (0.026 with the `laptop` encoder), the other terms drown it
+    and the codes hardly learn to predict. The inverse of the variance mends that."""
     commitment: float = Field(default=0.25, ge=0)
     """β of the VQ loss."""
     auxiliary: float = Field(default=1.0, ge=0)

@@ -78,8 +78,8 @@ class Stage1Config(BaseModel):
     """What demonstrations without partner predict: their own future (the paper), or nothing; their cues are
     predicted in either case."""
     training: TrainingConfig
-    evaluation_frames: int = Field(default=8, gt=0)
-    """Frames per clip, evenly spaced, that evaluation pools (A.4)."""
+    evaluation_frames: int = Field(default=8, ge=2)
+    """Frames per clip, evenly spaced, that evaluation pools (A.4), and transitions whose latent actions it compares."""
 
     @model_validator(mode="after")
     def _trains_something(self) -> "Stage1Config":

@@ -135,7 +135,7 @@ class Stage1(nn.Module):
         over = {"prediction": "predictions", "vq": "predictions", "copy": "predictions"}
         means = {name: term.sum() / max(totals[over.get(name, "clips")], 1) for name, term in terms.items()}
         cue_loss = losses.keypoints * means["keypoints"] + losses.effector * means["effector"]
-        loss = means["prediction"] + means["vq"] + losses.auxiliary * cue_loss
+        loss = losses.prediction * means["prediction"] + means["vq"] + losses.auxiliary * cue_loss
         keys = [clip_key("robot", i) for i in batch.robot_ids] + [
             clip_key("human", i) for i in batch.human_ids
         ]

@@ -25,6 +25,16 @@ def test_agreement_equals_loops():
         others = [agreement(i, j) for j in range(9) if j != i] + [agreement(j, i) for j in range(9) if j != i]
         assert result.agreement[i] == pytest.approx(agreement(i, i))
         assert result.other_agreement[i] == pytest.approx(np.mean(others))
+    over_time = [
+        human_or_robot[i][m, q] == human_or_robot[i][n, q]
+        for human_or_robot in (human, robot)
+        for i in range(9)
+        for m in range(4)
+        for n in range(4)
+        for q in range(2)
+        if m != n
+    ]
+    assert result.agreement_over_time == pytest.approx(100 * np.mean(over_time))
     every_other = [agreement(i, j) for i in range(9) for j in range(9) if i != j]
     true = [agreement(i, i) for i in range(9)]
     assert result.gap.mean == pytest.approx(np.mean(true) - np.mean(every_other))

@@ -267,3 +267,14 @@ def test_residual_decoder_begins_by_copying_its_condition():
     model = LatentActionModel(V, E, CONFIG.model_copy(update={"residual_decoder": True}))
     z, language = torch.randn(B, P, V), Language(torch.randn(B, 3, E), torch.ones(B, 3, dtype=torch.bool))
     assert torch.equal(model.decode(z, torch.randn(B, 4, 4), language), z)
+
+
+def test_latents_of_the_change_are_the_same_for_every_picture_that_stands_still(language):
+    torch.manual_seed(0)
+    model = LatentActionModel(V, E, CONFIG.model_copy(update={"latents_from": "change"})).eval()
+    z = torch.randn(B, 1, P, V)
+    still = model.encode(z.expand(-1, 2, -1, -1), language).latents
+    nothing = model.to_codebook.bias.expand(B, 4, 4)
+    torch.testing.assert_close(still, nothing, atol=1e-5, rtol=0)
+    moved = model.encode(torch.cat((z, torch.randn(B, 1, P, V)), dim=1), language).latents
+    assert (moved - nothing).abs().amax((1, 2)).min() > 1e-2
