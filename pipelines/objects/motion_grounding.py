@@ -2,7 +2,8 @@
 
 Every region of the early view is scored by three kinds of evidence: it changed for good (`moved`), the
 agent's tip was at it when it was first disturbed (`reached`), and the tip dwelt there (`dwelt`). A pressed
-button does not move; then the dwell decides, with a lower score. The winner is cut out by GrabCut and its
+button does not move; then the dwell decides, with a lower score. Where the phrase names a colour, regions of other
+colours count less, which tells the button from what else the hand was near. The winner is cut out by GrabCut and its
 box is given in the first frame that shows it unobstructed.
 
 Without a wrist track there is no telling the object from the arm, which moves as well: on real clips the
@@ -10,7 +11,7 @@ change alone chose the arm in most cases, so nothing is found then.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from pipelines.objects.agent import AgentPath, agent_path
 from pipelines.objects.base import GroundedBox, GroundingRequest, ObjectGrounder
 from pipelines.objects.colour import channel_range, largest_channel
+from pipelines.objects.colour_words import colour_likeness, named_colour
 from pipelines.objects.proposals import Proposal, boundary_ring, compactness, propose
 from pipelines.objects.scene_change import SHADOW_SPREAD, Views, sample_clip, scene_views
 
@@ -25,6 +27,8 @@ REACH = {"human": 0.07, "robot": 0.05}
 """Distance from the tip at which evidence falls to 0.6, as a share of the longer side."""
 MIN_SEEN = 3
 """Sampled frames in which the wrist must be known."""
+OTHER_COLOUR = 0.25
+"""What is left of the score of a region that has nothing of the named colour: light and cameras deceive."""
 WHOLE_AREA = 0.006
 """Share of the picture below which a region is rather a part of an object."""
 
@@ -37,6 +41,8 @@ class Evidence:
     reached: float
     dwelt: float
     shape: float
+    coloured: float = 1.0
+    """How much of it has the colour that the phrase names; 1 where it names none."""
 
     @property
     def handled(self) -> float:
@@ -45,13 +51,13 @@ class Evidence:
 
     @property
     def score(self) -> float:
-        return self.shape * self.handled
+        return self.shape * (OTHER_COLOUR + (1 - OTHER_COLOUR) * self.coloured) * self.handled
 
 
 class MotionGrounder(ObjectGrounder):
-    """Finds the thing that the agent moved or touched; needs no phrase and no weights."""
+    """Finds the thing that the agent moved or touched; needs no weights, and of the phrase only the colour."""
 
-    model = "motion-grounding@3"
+    model = "motion-grounding@4"
 
     def __init__(self, min_score: float = 0.08) -> None:
         self.min_score = min_score
@@ -69,7 +75,14 @@ class MotionGrounder(ObjectGrounder):
             return None
         reach = REACH[request.embodiment]
         changed = change_for_good(views, path)
-        scored = [(weigh(proposal, views, path, changed, reach), proposal) for proposal in propose(views)]
+        colour = named_colour(request.phrase)
+        likeness = colour_likeness(views.early.astype(np.uint8), colour) if colour else None
+        scored = []
+        for proposal in propose(views):
+            evidence = weigh(proposal, views, path, changed, reach)
+            if likeness is not None:
+                evidence = replace(evidence, coloured=float(likeness[proposal.mask].mean()))
+            scored.append((evidence, proposal))
         if not scored:
             return None
         evidence, best = max(scored, key=lambda pair: pair[0].score)

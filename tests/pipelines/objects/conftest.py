@@ -58,7 +58,7 @@ def make_clip(
     dim: float = 1.0,
     cover: bool = False,
     object_side: int = 24,
-    distractor: bool = True,
+    distractor: tuple[int, int] | None = (111, 121),
     plain: bool = False,
 ) -> Clip:
     """Arm comes from the top, dwells at the object, takes it to `GOAL` (or only touches it), and leaves.
@@ -67,7 +67,7 @@ def make_clip(
         turn: degrees by which the object turns on its way.
         dim: brightness of the last frame relative to the first.
         cover: the arm is broad and hides the object while it holds it.
-        distractor: another object stands by.
+        distractor: (x, y) of the middle of another object that stands by.
         plain: the object has one colour only.
     """
     rng = np.random.default_rng(7)
@@ -76,7 +76,8 @@ def make_clip(
     if plain:
         look[:] = (30, 60, 200)
     if distractor:
-        table[110:132, 100:122] = texture(rng, 22, 5, 0, 255) * np.array([0.3, 1.0, 0.4])
+        x, y = distractor
+        table[y - 11 : y + 11, x - 11 : x + 11] = texture(rng, 22, 5, 0, 255) * np.array([0.3, 1.0, 0.4])
     home = np.array([80.0, -10.0])
     goal = GOAL if moved else REST
     legs = [

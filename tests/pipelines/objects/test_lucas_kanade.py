@@ -77,7 +77,7 @@ def test_dimming_light_does_not_lose_the_object() -> None:
 
 @pytest.mark.parametrize("side", [14, 60])
 def test_small_and_large_objects(side: int) -> None:
-    _, error, free = follow(make_clip(object_side=side, distractor=False))
+    _, error, free = follow(make_clip(object_side=side, distractor=None))
     assert np.median(error[free]) < 1.0
 
 

@@ -1,15 +1,19 @@
 """The grounder against clips in which it is known what was moved."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipelines.objects.base import ArrayFrames, GroundedBox, GroundingRequest
 from pipelines.objects.motion_grounding import MotionGrounder
-from tests.pipelines.objects.conftest import Clip, make_clip
+from tests.pipelines.objects.conftest import REST, Clip, make_clip
 
 
-def ground(clip: Clip, seen: np.ndarray | None = None, embodiment: str = "robot") -> GroundedBox | None:
-    request = GroundingRequest(ArrayFrames(clip.frames), clip.wrist(seen), embodiment)
+def ground(
+    clip: Clip, seen: np.ndarray | None = None, embodiment: str = "robot", phrase: str = ""
+) -> GroundedBox | None:
+    request = GroundingRequest(ArrayFrames(clip.frames), clip.wrist(seen), embodiment, phrase)
     return MotionGrounder().ground([request])[0]
 
 
@@ -28,7 +32,7 @@ def test_finds_the_object_where_it_lay_first(name: str, request: pytest.FixtureR
     assert box is not None
     assert box.frame < 16, "the arm reaches the object in frame 16"
     assert overlap(box, clip) > 0.6
-    assert box.source == "motion-grounding@3"
+    assert box.source == "motion-grounding@4"
 
 
 def test_a_touched_object_scores_less_than_a_moved_one(carried: Clip, touched: Clip) -> None:
@@ -54,6 +58,17 @@ def test_fingertips_are_found_ahead_of_a_human_wrist(carried: Clip) -> None:
     box = ground(behind, embodiment="human")
     assert box is not None
     assert overlap(box, carried) > 0.6
+
+
+@pytest.mark.parametrize(("phrase", "place"), [("the red box", REST), ("the green box", (88, 90))])
+def test_a_named_colour_decides_between_things_as_near_as_each_other(
+    phrase: str, place: tuple[float, float]
+) -> None:
+    clip = make_clip(moved=False, distractor=(88, 90))
+    between = replace(clip, tips=clip.tips + np.array([19, 0]))
+    box = ground(between, phrase=phrase)
+    assert box is not None
+    np.testing.assert_allclose((box.box[:2] + box.box[2:]) / 2, place, atol=6)
 
 
 def test_mask_lies_in_the_box(carried: Clip) -> None:

@@ -55,7 +55,7 @@ def test_moved_object_is_tracked_to_its_new_place(tmp_path: Path, carried: Clip)
     row = outcome.row
     assert isinstance(row, ObjectTrack)
     assert row.points.shape == (len(carried.frames), 8, 2)
-    assert row.box_source == "motion-grounding@3"
+    assert row.box_source == "motion-grounding@4"
     assert row.source == "lucas-kanade@1"
     truth = carried.carried(row.points[row.box_frame].astype(float), row.box_frame)
     assert np.median(np.hypot(*(row.points[-1] - truth[-1]).T)) < 2
@@ -105,7 +105,7 @@ def test_key_changes_with_the_number_of_keypoints() -> None:
 def test_pretrained_parts_are_chosen_by_recipe_and_named_in_the_key() -> None:
     default = ObjectStage(ObjectConfig())
     paper = ObjectStage(ObjectConfig(grounder="groundingdino", tracker="tapir", describer="openai"))
-    assert default.models == ("motion-grounding@3", "lucas-kanade@1")
+    assert default.models == ("motion-grounding@4", "lucas-kanade@1")
     assert paper.models == (
         "Qwen/Qwen3-VL-8B-Instruct@openai",
         "grounding-dino-tiny@a2bb814d",
