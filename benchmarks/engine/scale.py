@@ -12,39 +12,14 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
-from data_schemas.row import Row
+from benchmarks.engine.nothing import NothingStage
 from pipelines.engine.executors import make_executor
 from pipelines.engine.lake import Lake
 from pipelines.engine.runner import run_stage
-from pipelines.engine.stage import Done, Outcome, Stage, StageConfig
 from pipelines.engine.work import Work
-
-
-@dataclass(frozen=True)
-class Nothing(Row):
-    """A row of one number."""
-
-    TABLE: ClassVar[str] = "nothing"
-
-    value: int
-
-
-class NothingStage(Stage[int]):
-    """Answers at once."""
-
-    name, version, row = "nothing", 1, Nothing
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__(StageConfig())
-        self.batch_size = batch_size
-
-    def process(self, batch: Sequence[int]) -> list[Outcome]:
-        return [Done(Nothing(value)) for value in batch]
 
 
 def main() -> None:
