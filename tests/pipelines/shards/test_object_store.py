@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import fsspec
 import pytest
@@ -89,22 +90,37 @@ def test_a_store_that_does_not_answer_is_one_sentence():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        harp = Path(sys.executable).with_name("harp")
-        variables = {
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_ENDPOINT_URL": address,
-        }
-        result = subprocess.run(
-            [harp, "status", "--lake", "s3://nowhere/lake"],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **variables},
-        )
-    assert result.returncode == 2
+        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        refusal("s3://nowhere/lake", AWS_ENDPOINT_URL=address, **keys)
+
+
+def test_refused_credentials_are_one_sentence(store: str):
+    check_credentials_after("0")
+    try:
+        assert "does not exist in our records" in refusal(f"{store}/lake")
+    finally:
+        check_credentials_after("inf")
+
+
+def check_credentials_after(requests: str) -> None:
+    """The server believes so many requests, and then knows nobody."""
+    address = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+    urlopen(Request(address, requests.encode(), {"Content-Type": "text/plain"}), timeout=60).close()
+
+
+def refusal(lake: str, **environment: str) -> str:
+    """What `harp status` says of a store that it cannot use."""
+    result = subprocess.run(
+        [Path(sys.executable).with_name("harp"), "status", "--lake", lake],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 2, result.stderr
     assert "The object store cannot be used" in result.stderr
     assert "Traceback" not in result.stderr
+    return result.stderr
 
 
 def test_no_path_leads_out_of_the_raw_root(store: str):
