@@ -16,8 +16,10 @@ ID_BYTES = 8
 
 def content_id(*parts: str) -> str:
     """16 hex digits that depend on every part and on the borders between them."""
-    framed = b"".join([len(part).to_bytes(8, "little") + part for part in map(str.encode, parts)])
-    return hashlib.blake2b(framed, digest_size=ID_BYTES).hexdigest()
+    digest = hashlib.blake2b(digest_size=ID_BYTES)
+    for part in map(str.encode, parts):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
 
 
 def demonstration_id(dataset: str, source_sha256: str, camera: str) -> str:

@@ -31,9 +31,10 @@ def demo(
     """
     from flows.everything import everything
     from pipelines.cli import print_run
+    from pipelines.engine.lake import Lake
 
     record = everything(str(out), pairs, seed, executor, set_)
-    print_run(record, out / "lake")
+    print_run(record, Lake(out / "lake"))
     console.print(f"Open [bold]{out / 'report.html'}[/] in a browser.")
 
 

@@ -18,6 +18,7 @@ from pipelines.plan_command import plan
 
 if TYPE_CHECKING:
     from pipelines.engine.lake import Lake
+    from pipelines.outlines import RunView
     from pipelines.runs import RunRecord
 
 app = typer.Typer()
@@ -85,7 +86,7 @@ def curate(
     with ProgressBars() as bars, make_executor(executor) as workers:
         curation = Curation(loaded, root.resolve(), Lake(lake), workers, limit, bars)
         run(curation)
-    print_run(curation.record, lake)
+    print_run(curation.record, curation.lake, curation.view)
 
 
 @app.command()
@@ -124,7 +125,7 @@ def reprocess(
     with ProgressBars() as bars, make_executor(executor) as workers:
         curation = Curation(loaded, previous.raw_root, opened, workers, None, bars)
         run(curation, previous, from_stage)
-    print_run(curation.record, lake)
+    print_run(curation.record, opened, curation.view)
 
 
 @app.command()
@@ -263,21 +264,21 @@ def report(
     )
 
 
-def print_run(run: "RunRecord", lake: Path) -> None:
+def print_run(run: "RunRecord", lake: "Lake", view: "RunView | None" = None) -> None:
     """What a curation did, and what it left out."""
-    from pipelines.engine.lake import Lake
-
-    print_problems(Lake(lake), run, SHOWN_AFTER_A_RUN)
+    print_problems(lake, run, SHOWN_AFTER_A_RUN, view)
     if not run.items_processed and not run.version_is_new:
         console.print(
             f"Nothing new: all {run.stages[0].total} clips were curated before. Version {run.version_id} stands."
         )
         return
     state = "Published" if run.version_is_new else "Unchanged:"
-    console.print(f"{state} version [bold]{run.version_id}[/] in {lake}. Next: harp report --lake {lake}")
+    console.print(
+        f"{state} version [bold]{run.version_id}[/] in {lake.root}. Next: harp report --lake {lake.root}"
+    )
 
 
-def print_problems(lake: "Lake", run: "RunRecord", limit: int) -> None:
+def print_problems(lake: "Lake", run: "RunRecord", limit: int, view: "RunView | None" = None) -> None:
     """Name what failed, was filtered or was rejected, with the reason: one line and one sentence each."""
     from pipelines.rejections import rejections
     from pipelines.runs import problems
@@ -294,7 +295,7 @@ def print_problems(lake: "Lake", run: "RunRecord", limit: int) -> None:
     ]
     lines += [
         ("rejected", "verdicts", ", ".join(rejection.reasons), rejection.source, "")
-        for rejection in rejections(lake, run)
+        for rejection in rejections(lake, run, view)
     ]
     for outcome, stage, reason, label, sentence in lines[:limit]:
         colour = "red" if outcome == "failed" else "yellow"

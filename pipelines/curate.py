@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import compress, islice
 from pathlib import Path
 
 from data_schemas.cues import WristTrack
@@ -19,7 +20,7 @@ from data_schemas.storage import location
 from data_schemas.versions import Manifest
 from pipelines.alignment.stage import AlignStage
 from pipelines.camera_motion.stage import CameraStage
-from pipelines.datasets.ingest import IngestStage, source_item
+from pipelines.datasets.ingest import IngestStage, source_work
 from pipelines.engine.executors import Executor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import unsolved
@@ -81,8 +82,8 @@ class Curation:
 
     def ingest(self) -> StageSummary:
         """Find the clips, check them, index their frames."""
-        clips = list(self.recipe.make_reader().discover(self.raw_root))[: self.limit]
-        work = Work.of([source_item(clip, self.raw_root) for clip in clips])
+        clips = islice(self.recipe.make_reader().discover(self.raw_root), self.limit)
+        work = source_work(clips, self.raw_root)
         self.record.sources = keep_sources(self.lake, work.labels)
         return self._run("ingest", work)
 
@@ -153,13 +154,10 @@ class Curation:
             case "wrist_tracks":
                 return Work({i: o.source for i, o in view.outlines.items()}, view.videos)
             case "camera_motion" | "object_tracks":
-                tracked = self.lake.ids(WristTrack, self.keys["wrist_tracks"])
-                labels = {i: o.source for i, o in view.outlines.items() if i in tracked}
-                if stage == "camera_motion":
-                    moving = self.recipe.camera.moving
-                    labels = {
-                        i: label for i, label in labels.items() if view.outlines[i].embodiment in moving
-                    }
+                wanted = self.recipe.camera.moving if stage == "camera_motion" else ("human", "robot")
+                tracked = self.lake.ids(WristTrack, self.keys["wrist_tracks"]) if wanted else ()
+                found = view.outlines.items()
+                labels = {i: o.source for i, o in found if i in tracked and o.embodiment in wanted}
                 return Work(labels, view.tracks)
             case "alignments":
                 return Work({i: pair.robot.source for i, pair in view.pairs.items()}, view.pair_inputs)
@@ -170,9 +168,9 @@ class Curation:
 
     def accepted(self) -> list[SubjectOutline]:
         """The subjects that may be published."""
-        verdicts = self.lake.records(Verdict, self.keys["verdicts"], ["accepted"])
+        ids, accepted = self.lake.columns(Verdict, self.keys["verdicts"], ["item_id", "accepted"])
         subjects = self.view.subjects
-        return [subjects[v["item_id"]] for v in verdicts if v["accepted"] and v["item_id"] in subjects]
+        return [subjects[i] for i in compress(ids, accepted) if i in subjects]
 
     def _run(self, name: str, work: Work, max_failed_fraction: float | None = None) -> StageSummary:
         def progress(finished: int, total: int) -> None:
@@ -205,7 +203,8 @@ class Curation:
     def _with_left_out(self, summary: StageSummary, num_subjects: int) -> StageSummary:
         """The summary with the subjects that no shard could take, which count as failed items."""
         left_out = set(self.record.left_out)
-        entries = [e for e in unsolved(self.lake, self.keys["shards"]).values() if e.part in left_out]
+        entries = unsolved(self.lake, self.keys["shards"]).values() if left_out else ()
+        entries = [entry for entry in entries if entry.part in left_out]
         by_part = {entry.part: entry for entry in sorted(entries, key=lambda e: e.finished_at)}
         failures = [*summary.failures, *by_part.values()]
         summary = replace(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +12,7 @@ from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment
 
 
-@dataclass(frozen=True)
-class SourceClip:
+class SourceClip(NamedTuple):
     """One video that a reader discovered: what it needs to open it, not yet opened.
 
     `hints` are the reader's own (calibration folder, row of `pairs.csv`, …).

@@ -1,13 +1,14 @@
 """A lake as one run sees it: what there is in short, and the payloads of the stages when their turn comes.
 
-Planning reads a few columns of the demonstrations, never their tracks: 200,000 outlines take about 2 s and 100 MB,
-where the rows behind them are gigabytes.
+Planning reads a few columns of the demonstrations, never their tracks: 200,000 outlines take about half a second and
+100 MB, where the rows behind them are gigabytes. Outlines are named tuples, which are made several times as fast as
+data classes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from data_schemas.camera import CameraMotion
 from data_schemas.cues import ObjectTrack, WristTrack
@@ -19,8 +20,7 @@ from pipelines.pairing import Pair, Pairing, pair_up
 from pipelines.shards.subjects import ShardOutline, Subject
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(NamedTuple):
     """What planning needs of a demonstration."""
 
     item_id: str
@@ -32,8 +32,7 @@ class Outline:
     pair_key: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectOutline:
+class SubjectOutline(NamedTuple):
     """What planning needs of a pair, or of a demonstration without partner."""
 
     subject_id: str
@@ -85,10 +84,11 @@ class RunView:
     @cached_property
     def outlines(self) -> dict[str, Outline]:
         """By demonstration id, in the order of the ids; two files of equal content are one demonstration."""
-        columns = [name for name in Outline.__slots__ if name != "item_id"]
-        records = self._lake.records(Demonstration, self._keys["ingest"], columns, self._sources())
-        found = {record["demonstration_id"]: Outline(**record) for record in records}
-        return dict(sorted(found.items()))
+        order = ("demonstration_id", "item_id")
+        columns = self._lake.columns(
+            Demonstration, self._keys["ingest"], Outline._fields, self._sources(), order
+        )
+        return {outline.demonstration_id: outline for outline in map(Outline, *columns)}
 
     @cached_property
     def pairing(self) -> Pairing[Outline]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from data_schemas.identity import pair_id
 
@@ -21,8 +21,7 @@ class Half(Protocol):
 D = TypeVar("D", bound=Half)
 
 
-@dataclass(frozen=True)
-class Pair(Generic[D]):
+class Pair(NamedTuple, Generic[D]):
     """Both halves of one pair."""
 
     human: D
@@ -49,21 +48,18 @@ def pair_up(demonstrations: Iterable[D]) -> Pairing[D]:
     The order of the result depends on the demonstrations only, not on the order they come in.
     """
     ordered = sorted(demonstrations, key=lambda d: d.demonstration_id)
-    by_key: dict[str, list[D]] = {}
-    singles = []
-    for demonstration in ordered:
-        if demonstration.pair_key is None:
-            singles.append(demonstration)
-        else:
-            by_key.setdefault(demonstration.pair_key, []).append(demonstration)
-    pairs, missing_half = [], []
-    for _, group in sorted(by_key.items()):
-        human = next((d for d in group if d.embodiment == "human"), None)
-        robot = next((d for d in group if d.embodiment == "robot"), None)
-        if human is not None and robot is not None:
-            pairs.append(Pair(human, robot))
-            taken = {human.demonstration_id, robot.demonstration_id}
-            singles.extend(d for d in group if d.demonstration_id not in taken)
-        else:
-            missing_half.extend(group)
-    return Pairing(pairs, missing_half, singles)
+    halves: dict[str, dict[str, D]] = {"human": {}, "robot": {}}
+    for d in reversed(ordered):
+        if d.pair_key is not None:
+            halves[d.embodiment][d.pair_key] = d
+    humans, robots = halves["human"], halves["robot"]
+    complete = humans.keys() & robots.keys()
+    missing_half, singles = [], []
+    for d in ordered:
+        if d.pair_key is None:
+            singles.append(d)
+        elif d.pair_key not in complete:
+            missing_half.append(d)
+        elif d is not halves[d.embodiment][d.pair_key]:
+            singles.append(d)
+    return Pairing([Pair(humans[key], robots[key]) for key in sorted(complete)], missing_half, singles)

@@ -4,8 +4,6 @@
 
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from data_schemas.pairs import Verdict
 from data_schemas.storage import location
 from pipelines.engine.lake import Lake
@@ -25,16 +23,21 @@ class Rejection:
     """The clip that stands for it: a pair's robot half, or the single one."""
 
 
-def rejections(lake: Lake, run: RunRecord) -> list[Rejection]:
-    """Of the run's own subjects, by kind and id; the lake may hold verdicts on others."""
+def rejections(lake: Lake, run: RunRecord, view: RunView | None = None) -> list[Rejection]:
+    """Of the run's own subjects, by kind and id; the lake may hold verdicts on others.
+
+    Args:
+        view: of the run, where it is at hand.
+    """
     keys = run.stage_keys
     if "verdicts" not in keys:
         return []
     columns = ["item_id", "kind", "reasons"]
-    rejected = lake.table(Verdict, keys["verdicts"], columns, ~pc.field("accepted")).to_pylist()
+    rejected = lake.table(Verdict, keys["verdicts"], columns, [("accepted", "=", False)]).to_pylist()
     if not rejected:
         return []
-    subjects = RunView(lake, location(run.raw_root), keys, lambda: read_sources(lake, run)).subjects
+    view = view or RunView(lake, location(run.raw_root), keys, lambda: read_sources(lake, run))
+    subjects = view.subjects
     found = [
         Rejection(i, verdict["kind"], verdict["reasons"], subjects[i].reference.source)
         for verdict in rejected

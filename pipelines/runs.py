@@ -125,7 +125,7 @@ def save_run(lake: Lake, record: RunRecord) -> None:
 def keep_sources(lake: Lake, item_ids: Iterable[str]) -> str:
     """Keep the ids of the clips that a run found; the name to read them by."""
     ids = sorted(item_ids)
-    name = content_id("sources", *ids)
+    name = content_id("sources", "\n".join(ids))
     path = _folder(lake) / "sources" / f"{name}.parquet"
     if not path.exists():
         with lake.writing(), replacing(path) as draft:

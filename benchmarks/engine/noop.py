@@ -26,7 +26,7 @@ from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Alignment, Shard, Verdict
 from data_schemas.row import Row
 from pipelines.curate import make_stages, stage_keys
-from pipelines.datasets.ingest import source_item
+from pipelines.datasets.ingest import source_work
 from pipelines.engine.lake import Lake
 from pipelines.outlines import RunView
 from pipelines.recipe import load_curate_recipe
@@ -93,8 +93,8 @@ def make_lake(raw: Path, root: Path) -> None:
     """Everything curated."""
     recipe, lake = load_curate_recipe("clips"), Lake(root)
     keys = stage_keys(make_stages(recipe, lake))
-    clips = [source_item(clip, raw) for clip in recipe.make_reader().discover(raw.resolve())]
-    demonstrations = {item.item_id: demonstration(item.payload[0]) for item in clips}
+    clips = source_work(recipe.make_reader().discover(raw.resolve()), raw)
+    demonstrations = {i: demonstration(clip) for i, (clip, _) in clips.load(list(clips.labels)).items()}
     write(lake, keys["ingest"], "ingest", demonstrations)
     ids = [row.demonstration_id for row in demonstrations.values()]
     write(lake, keys["wrist_tracks"], "wrist_tracks", {i: wrist(i) for i in ids})

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.curate import UPSTREAM, Curation
-from pipelines.datasets.ingest import source_item
+from pipelines.datasets.ingest import source_work
 from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import tally
@@ -95,12 +95,12 @@ def bare_loop(raw: Path, root: Path) -> float:
     os.sched_setaffinity(0, {min(affinity)})
     lake = Lake(root)
     curation = Curation(load_curate_recipe(RECIPE), raw, lake, LocalExecutor())
-    clips = [source_item(clip, raw) for clip in curation.recipe.make_reader().discover(raw)]
-    curation.record.sources = keep_sources(lake, [item.item_id for item in clips])
+    clips = source_work(curation.recipe.make_reader().discover(raw), raw)
+    curation.record.sources = keep_sources(lake, clips.labels)
     total = 0.0
     for name, stage in curation.stages.items():
         if name == "ingest":
-            payloads = {item.item_id: item.payload for item in clips}
+            payloads = clips.load(list(clips.labels))
         elif name == "shards":
             shards = plan_shards(curation.accepted(), curation.recipe.shards)
             payloads = curation.view.shard_inputs(shards.values())

@@ -1,6 +1,6 @@
 """The first stage of curation: clips found on disk become rows of `demonstrations`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,8 @@ from data_schemas.errors import BadInput
 from pipelines.datasets.base import Reader, Skip
 from pipelines.datasets.clip_files import source_id
 from pipelines.datasets.registry import check_options, get_reader
-from pipelines.engine.stage import Done, Failed, Filtered, Item, Outcome, Stage, StageConfig
+from pipelines.engine.stage import Done, Failed, Filtered, Outcome, Stage, StageConfig
+from pipelines.engine.work import Work
 from pipelines.inputs import SourceClip
 
 SourcePayload = tuple[SourceClip, Path]
@@ -41,10 +42,11 @@ class IngestConfig(StageConfig):
         return get_reader(self.name, self.options, self.dataset)
 
 
-def source_item(clip: SourceClip, raw_root: Path) -> Item[SourcePayload]:
-    """The unit of work of a clip; see `clip_files.source_id` for when it changes."""
-    label = f"{clip.source} [{clip.camera}]"
-    return Item(source_id(clip, raw_root), label, (clip, raw_root))
+def source_work(clips: Iterable[SourceClip], raw_root: Path) -> Work[SourcePayload]:
+    """One item a clip; see `clip_files.source_id` for when its id changes."""
+    found = {source_id(clip, raw_root): clip for clip in clips}
+    labels = {i: f"{clip.source} [{clip.camera}]" for i, clip in found.items()}
+    return Work(labels, lambda ids: {i: (found[i], raw_root) for i in ids})
 
 
 class IngestStage(Stage[SourcePayload]):

@@ -12,6 +12,7 @@ twice; `Todo.share` keeps that to a micro-batch or two.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ class Insertion(Generic[R]):
     """
 
     def __init__(self, lake: Lake, row_class: type[R], stage_key: str) -> None:
-        self.ids: set[str] = set()
+        self.id_column = pa.chunked_array([], pa.string())
         """Items that have a row; grows with `insert`."""
         self.has_company = False
         """Another run has been seen to work on the same key."""
@@ -46,6 +47,11 @@ class Insertion(Generic[R]):
         self._files: set[str] = set()
         self._delta = lake.existing(row_class)
         self._catch_up()
+
+    @cached_property
+    def ids(self) -> set[str]:
+        """`id_column` as a set, which grows with it; a run that finds nothing to do needs none."""
+        return set(self.id_column.to_pylist())
 
     def insert(self, rows: Sequence[tuple[str, R]]) -> set[str]:
         """Commit the rows of items that have none, all or none of them.
@@ -100,5 +106,8 @@ class Insertion(Generic[R]):
         new = [fragment for fragment in dataset.get_fragments() if fragment.path not in self._files]
         if new:
             files = pads.FileSystemDataset(new, IDS, dataset.format, dataset.filesystem)
-            self.ids |= set(files.to_table(columns=["item_id"]).column("item_id").to_pylist())
+            column = files.to_table(columns=["item_id"]).column("item_id")
+            self.id_column = pa.chunked_array([*self.id_column.chunks, *column.chunks], pa.string())
+            if "ids" in self.__dict__:
+                self.ids.update(column.to_pylist())
             self._files |= {fragment.path for fragment in new}

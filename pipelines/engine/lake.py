@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -24,6 +24,9 @@ from data_schemas.row import Row
 from data_schemas.storage import is_remote, location
 
 R = TypeVar("R", bound=Row)
+
+Condition = tuple[str, Literal["=", "!=", "<", ">", "<=", ">=", "in"], Any]
+"""Column, operator, value."""
 
 ENGINE_COLUMNS = pa.schema(
     [
@@ -54,6 +57,7 @@ class Lake:
         self.folder = location(root)
         self.root = str(self.folder).rstrip("/")
         self.storage_options = dict(storage_options or {})
+        self._read: dict[type[Row], DeltaTable] = {}
         if not is_remote(self.folder) and self.folder.exists() and not self.folder.is_dir():
             raise UserError(
                 f"The lake's root {self.root} is a file; give a folder, it will be made if missing."
@@ -136,7 +140,7 @@ class Lake:
         self, row_class: type[R], stage_key: str, item_ids: Collection[str] | None = None
     ) -> dict[str, R]:
         """Rows by item id, in the order of the ids; of all items under the key, or of those given."""
-        table = self.table(row_class, stage_key, condition=_among(item_ids))
+        table = self.table(row_class, stage_key, where=_among(item_ids))
         arrays = row_class.arrays()
         rows = {record["item_id"]: row_class.from_record(record) for record in _records(table, arrays)}
         return dict(sorted(rows.items()))
@@ -145,33 +149,60 @@ class Lake:
         """Ids of the items that have a row under the key."""
         return set(self.table(row_class, stage_key, ["item_id"]).column("item_id").to_pylist())
 
-    def records(
+    def columns(
         self,
         row_class: type[Row],
         stage_key: str,
-        columns: Sequence[str],
+        names: Sequence[str],
         item_ids: Collection[str] | None = None,
-    ) -> list[dict[str, Any]]:
-        """A few columns of many rows, in the order of the item ids: for planning, without reading the rest."""
-        names = list(dict.fromkeys(["item_id", *columns]))
-        return self.table(row_class, stage_key, names, _among(item_ids)).sort_by("item_id").to_pylist()
+        order: Sequence[str] = ("item_id",),
+    ) -> list[list[Any]]:
+        """A few columns of many rows, sorted by those of `order`: for planning, without reading the rest."""
+        table = self.table(row_class, stage_key, list(dict.fromkeys([*order, *names])), _among(item_ids))
+        table = table.sort_by([(name, "ascending") for name in order])
+        return [table.column(name).to_pylist() for name in names]
+
+    def records(self, row_class: type[Row], stage_key: str, names: Sequence[str]) -> list[dict[str, Any]]:
+        """`columns` of all rows, as one dictionary a row with its `item_id`."""
+        names = list(dict.fromkeys(["item_id", *names]))
+        columns = self.columns(row_class, stage_key, names)
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def table(
         self,
         row_class: type[Row],
         stage_key: str | None = None,
         columns: Sequence[str] | None = None,
-        condition: pc.Expression | None = None,
+        where: Sequence[Condition] = (),
     ) -> pa.Table:
-        """Arrow table of one stage key, or of all; empty where nothing was written yet."""
+        """Arrow table of one stage key, or of all, as it stands now; empty where nothing was written yet.
+
+        Args:
+            where: conditions that all hold for the rows returned; files whose statistics say that they hold none
+                are not opened.
+        """
         schema = table_schema(row_class)
         names = list(columns) if columns is not None else schema.names
-        delta = self.existing(row_class)
+        delta = self._latest(row_class)
         if delta is None:
             return schema.empty_table().select(names)
-        pruning = None if stage_key is None else [("stage_key", "=", stage_key)]
-        dataset = delta.to_pyarrow_dataset(file_pruning_predicate=pruning, schema=schema)
-        return dataset.to_table(columns=names, filter=condition)
+        conditions = [*where] if stage_key is None else [("stage_key", "=", stage_key), *where]
+        pruning: Any = [condition for condition in conditions if condition[1] != "in"]
+        # The statistics of every column in the schema are parsed for every file: 40 ms of 50 in a table of 160 files.
+        needed = {"stage_key", *names, *(name for name, _, _ in where)}
+        dataset = delta.to_pyarrow_dataset(
+            file_pruning_predicate=pruning or None,
+            schema=pa.schema([column for column in schema if column.name in needed]),
+        )
+        return dataset.to_table(columns=names, filter=pq.filters_to_expression([*where]) if where else None)
+
+    def _latest(self, row_class: type[Row]) -> DeltaTable | None:
+        """Like `existing`, for readers: one table is kept and brought up to date, which takes 2 ms instead of 30."""
+        if row_class in self._read:
+            self._read[row_class].update_incremental()
+        elif (delta := self.existing(row_class)) is not None:
+            self._read[row_class] = delta
+        return self._read.get(row_class)
 
     def _uri(self, row_class: type[Row]) -> str:
         return f"{self.root}/{row_class.TABLE}"
@@ -183,14 +214,13 @@ def table_schema(row_class: type[Row]) -> pa.Schema:
     return pa.schema([*own, *(column for column in ENGINE_COLUMNS if column.name not in own.names)])
 
 
-def _among(item_ids: Collection[str] | None) -> pc.Expression | None:
+def _among(item_ids: Collection[str] | None) -> list[Condition]:
     if item_ids is None:
-        return None
-    wanted = pc.field("item_id").isin(pa.array(item_ids, pa.string()))
+        return []
+    wanted: Condition = ("item_id", "in", pa.array(item_ids, pa.string()))
     if 0 < len(item_ids) <= MAX_IDS_IN_RANGE:
-        field = pc.field("item_id")
-        return (field >= min(item_ids)) & (field <= max(item_ids)) & wanted
-    return wanted
+        return [("item_id", ">=", min(item_ids)), ("item_id", "<=", max(item_ids)), wanted]
+    return [wanted]
 
 
 def _records(table: pa.Table, arrays: Collection[str]) -> Iterator[dict[str, Any]]:

@@ -31,23 +31,22 @@ def record(lake: Lake, stage_key: str, entries: Iterable[LedgerEntry]) -> None:
     lake.append(LedgerEntry, stage_key, [(entry.item_id, entry) for entry in entries])
 
 
-def done_ids(lake: Lake, stage_key: str) -> set[str]:
-    """Items whose success is recorded under the key."""
-    table = lake.table(LedgerEntry, stage_key, ["item_id"], pc.field("outcome") == "done")
-    return set(table.column("item_id").to_pylist())
+def done_ids(lake: Lake, stage_key: str) -> pa.ChunkedArray:
+    """Items whose success is recorded under the key; some may stand twice."""
+    return lake.table(LedgerEntry, stage_key, ["item_id"], [("outcome", "=", "done")]).column("item_id")
 
 
 def setbacks(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
     """The last attempt without success at every item that had one under the key, by item id."""
     columns = LedgerEntry.schema().names
-    table = lake.table(LedgerEntry, stage_key, columns, pc.field("outcome") != "done")
+    table = lake.table(LedgerEntry, stage_key, columns, [("outcome", "!=", "done")])
     return {entry["item_id"]: LedgerEntry.from_record(entry) for entry in _last_per_item(table.to_pylist())}
 
 
 def unsolved(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
     """`setbacks` of the items that were never done."""
     found = setbacks(lake, stage_key)
-    done = done_ids(lake, stage_key) if found else set()
+    done = set(done_ids(lake, stage_key).to_pylist()) if found else set()
     return {item_id: entry for item_id, entry in found.items() if item_id not in done}
 
 
@@ -80,9 +79,9 @@ def requeue(lake: Lake, entries: Iterable[LedgerEntry]) -> None:
 
 def attempts_at(lake: Lake, item_id: str) -> list[LedgerEntry]:
     """Everything recorded about an item, or about those of which it is a part, the oldest first."""
-    condition = (pc.field("item_id") == item_id) | (pc.field("part") == item_id)
-    table = lake.table(LedgerEntry, None, LedgerEntry.schema().names, condition)
-    entries = [LedgerEntry.from_record(record) for record in table.to_pylist()]
+    columns = LedgerEntry.schema().names
+    tables = [lake.table(LedgerEntry, None, columns, [(name, "=", item_id)]) for name in ("item_id", "part")]
+    entries = [LedgerEntry.from_record(record) for table in tables for record in table.to_pylist()]
     return sorted(entries, key=lambda e: e.finished_at)
 
 
@@ -106,8 +105,7 @@ class Tally:
 def tally(lake: Lake, stage_key: str, run_id: str | None = None) -> Tally:
     """Count what the ledger knows of one stage key; of one run or of all."""
     columns = ["item_id", "outcome", "seconds", "finished_at"]
-    condition = None if run_id is None else pc.field("run_id") == run_id
-    table = lake.table(LedgerEntry, stage_key, columns, condition)
+    table = lake.table(LedgerEntry, stage_key, columns, [] if run_id is None else [("run_id", "=", run_id)])
     done = table.filter(pc.field("outcome") == "done").column("item_id")
     latest = [
         entry for entry in unsolved(lake, stage_key).values() if run_id is None or entry.run_id == run_id

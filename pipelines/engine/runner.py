@@ -10,6 +10,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine import ledger
 from pipelines.engine.commits import CommitEvery, MicroBatches
@@ -55,14 +58,10 @@ def run_stage(
     key = stage.key(upstream)
     work = items if isinstance(items, Work) else Work.of(items)
     insertion = Insertion(lake, stage.row, key)
-    have_row = insertion.ids & work.labels.keys()
-    setbacks = {
-        item_id: entry
-        for item_id, entry in ledger.setbacks(lake, key).items()
-        if item_id in work.labels and item_id not in have_row
-    }
-    decided = have_row | {item_id for item_id, entry in setbacks.items() if not entry.retryable}
-    todo = Todo(work, [item_id for item_id in work.labels if item_id not in decided], insertion.ids)
+    wanted = pa.array(list(work.labels), pa.string())
+    missing = dict.fromkeys(_without(wanted, insertion.id_column))
+    setbacks = {i: entry for i, entry in ledger.setbacks(lake, key).items() if i in missing}
+    left = [i for i in missing if i not in setbacks or setbacks[i].retryable]
 
     batches = MicroBatches(
         lake=lake,
@@ -73,19 +72,21 @@ def run_stage(
         commit_every=commit_every or CommitEvery(),
         setbacks=setbacks,
     )
-    batches.record_lost({i: work.labels[i] for i in sorted(have_row - ledger.done_ids(lake, key))})
-    if todo:
+    lost = [i for i in _without(wanted, ledger.done_ids(lake, key)) if i not in missing]
+    batches.record_lost({i: work.labels[i] for i in sorted(lost)})
+    if left:
+        todo = Todo(work, left, insertion.ids)
         _process(stage, todo, executor, batches, limits, progress, insertion)
-    have_row = insertion.ids & work.labels.keys()
-    for item_id in setbacks.keys() & have_row:  # another run succeeded where this one did not
-        del setbacks[item_id]
+        missing = dict.fromkeys(_without(wanted, insertion.id_column))
+        for item_id in setbacks.keys() - missing.keys():  # another run succeeded where this one did not
+            del setbacks[item_id]
 
     summary = StageSummary(
         stage=stage.name,
         key=key,
         total=len(work.labels),
         processed=batches.num_finished,
-        already_done=len(have_row) - batches.num_done,
+        already_done=len(wanted) - len(missing) - batches.num_done,
         done=batches.num_done,
         filtered=batches.reasons("filtered"),
         failed=batches.reasons("failed"),
@@ -118,6 +119,12 @@ def _process(
                 report(batches.num_finished, len(todo))
         finally:
             batches.commit()
+
+
+def _without(ids: pa.Array, known: pa.ChunkedArray) -> list[str]:
+    """The ids that are not known, in their order. In Arrow, since mostly they are few of many."""
+    is_known = pc.is_in(ids, known)  # type: ignore[attr-defined]
+    return ids.filter(pc.invert(is_known)).to_pylist()  # type: ignore[attr-defined]
 
 
 def _failures(setbacks: dict[str, LedgerEntry]) -> list[LedgerEntry]:

@@ -6,8 +6,10 @@ other changes, where filling shards in order would rewrite all that follow. The 
 average 70 % full.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from data_schemas.demonstrations import Demonstration
@@ -109,13 +111,20 @@ def split_of(subject: Placed, held_out_fraction: float) -> str:
 def bucket(subjects: Sequence[P], capacity: int) -> Iterator[tuple[P, ...]]:
     """Groups of at most `capacity` subjects, each in order of their ids; no empty group."""
     hashed = [(int(content_id("bucket", subject.subject_id), 16), subject) for subject in subjects]
-    yield from _split(hashed, capacity, 63)
+    hashed.sort(key=itemgetter(0))
+    hashes = [number for number, _ in hashed]
+    for start, stop in _split(hashes, 0, len(hashes), capacity, 1 << 63):
+        yield tuple(sorted((subject for _, subject in hashed[start:stop]), key=lambda s: s.subject_id))
 
 
-def _split(hashed: Sequence[tuple[int, P]], capacity: int, bit: int) -> Iterator[tuple[P, ...]]:
-    if len(hashed) <= capacity:
-        if hashed:
-            yield tuple(sorted((subject for _, subject in hashed), key=lambda s: s.subject_id))
-        return
-    for half in (0, 1):
-        yield from _split([pair for pair in hashed if pair[0] >> bit & 1 == half], capacity, bit - 1)
+def _split(
+    hashes: Sequence[int], start: int, stop: int, capacity: int, bit: int
+) -> Iterator[tuple[int, int]]:
+    """Ranges of sorted hashes that are small enough; those between start and stop are equal above the bit."""
+    if stop - start > capacity:
+        first_with_bit = hashes[start] & -2 * bit | bit
+        middle = bisect_left(hashes, first_with_bit, start, stop)
+        yield from _split(hashes, start, middle, capacity, bit >> 1)
+        yield from _split(hashes, middle, stop, capacity, bit >> 1)
+    elif stop > start:
+        yield start, stop

@@ -57,27 +57,32 @@ def load_table(path: Path) -> list[dict[str, str]]:
                 f"{path} line {line} has not {len(columns)} fields: quote an instruction that holds a comma."
             )
         cells = empty | {name: row[place].strip() for name, place in places.items()}
-        _check_row(cells, path, seen, line)
+        if problem := _problem(cells, seen):
+            raise UserError(f"{path} line {line} {problem}")
+        if cells["pair_id"]:
+            seen[cells["pair_id"]] = line
         table.append(cells)
     return table
 
 
-def _check_row(row: Mapping[str, str], table: Path, seen: dict[str, int], line: int) -> None:
-    where, name = f"{table} line {line}", row["pair_id"]
-    if not row["human"] and not row["robot"]:
-        raise UserError(
-            f"{where} names no video: expected a path under human or robot; add one or drop the row."
-        )
-    if not name and row["human"] and row["robot"]:
-        raise UserError(f"{where} names two videos without a pair_id: give the pair a name.")
+def _problem(row: Mapping[str, str], seen: Mapping[str, int]) -> str:
+    """What is wrong with a row and how to mend it; nothing, mostly.
+
+    Args:
+        seen: pair_id -> line of the rows before.
+    """
+    name, human, robot = row["pair_id"], row["human"], row["robot"]
+    if not human and not robot:
+        return "names no video: expected a path under human or robot; add one or drop the row."
+    if not name and human and robot:
+        return "names two videos without a pair_id: give the pair a name."
     if name in seen:
-        raise UserError(f"{where} repeats the pair_id '{name}' of line {seen[name]}: give each pair its own.")
-    if name:
-        seen[name] = line
+        return f"repeats the pair_id '{name}' of line {seen[name]}: give each pair its own."
     for column in ("human", "robot", "calibration"):
-        path = row[column]  # a path object for each would take longer than all else here
-        if path.startswith("/") or ".." in path.split("/"):
-            raise UserError(
-                f"{where}: {column} '{row[column]}' leads out of the folder: expected a path inside it; "
-                "copy the file there."
+        place = row[column]  # a path object for each would take longer than all else here
+        if place.startswith("/") or (".." in place and ".." in place.split("/")):
+            return (
+                f"has the {column} '{place}', which leads out of the folder: expected a path inside it; copy the file "
+                "there."
             )
+    return ""

@@ -127,7 +127,7 @@ def test_one_human_video_for_several_robots(root: Path) -> None:
         ([",human/a.mp4,robot/a.mov,push"], r"two videos without a pair_id"),
         (["p1,human/a.mp4,robot/a.mov,push, then pull"], r"line 2 has not 4 fields.*quote"),
         (["p1,human/a.mp4"], r"line 2 has not 4 fields"),
-        (["p1,/etc/passwd,,push"], r"human '/etc/passwd' leads out of the folder"),
+        (["p1,/etc/passwd,,push"], r"human '/etc/passwd', which leads out of the folder"),
         (["p1,human/../../x.mp4,,push"], r"leads out of the folder"),
         (['p1,"human/a.mp4,,push'], r"is no CSV table|has not 4 fields"),
     ],

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import UserError
 from pipelines.datasets import get_reader
-from pipelines.datasets.ingest import IngestConfig, IngestStage, source_item
+from pipelines.datasets.ingest import IngestConfig, IngestStage, source_work
 from pipelines.engine.stage import Done, Failed, Filtered, Item
 from pipelines.inputs import VideoInput
 from pipelines.video import open_demonstration, open_video, pyav_reader
@@ -26,7 +26,8 @@ from tests.pipelines.datasets.made_rh20t import (
 
 
 def items(root: Path) -> list[Item]:
-    return [source_item(clip, root) for clip in IngestConfig(name="rh20t").make_reader().discover(root)]
+    work = source_work(IngestConfig(name="rh20t").make_reader().discover(root), root)
+    return [Item(i, work.labels[i], payload) for i, payload in work.load(list(work.labels)).items()]
 
 
 def test_every_outcome_has_its_name(tmp_path: Path) -> None:

@@ -38,6 +38,24 @@ def test_keys_are_apart(tmp_path: Path) -> None:
     assert lake.table(Power).num_rows == 3
 
 
+def test_conditions_choose_rows_whatever_the_files(tmp_path: Path) -> None:
+    lake, other = Lake(tmp_path), Lake(tmp_path)
+    assert lake.table(Power).num_rows == 0
+    for start in range(0, 12, 3):
+        other.append(Power, "k", [(f"{v:02d}", power_row(v, 2)) for v in range(start, start + 3)])
+        assert lake.table(Power).num_rows == start + 3, "commits of others are seen"
+    conditions = {
+        ("value", "!=", 4): set(range(12)) - {4},
+        ("value", ">=", 7): {7, 8, 9, 10, 11},
+        ("note", "=", "even"): {0, 2, 4, 6, 8, 10},
+        ("value", "in", (3, 99)): {3},
+    }
+    for condition, expected in conditions.items():
+        assert set(lake.table(Power, "k", ["value"], [condition])["value"].to_pylist()) == expected
+    both = lake.table(Power, "k", ["item_id"], [("note", "=", "even"), ("value", ">", 8)])
+    assert both["item_id"].to_pylist() == ["10"]
+
+
 def test_an_empty_lake_reads_empty(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "none")
     assert lake.ids(Power, "k") == set()
