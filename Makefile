@@ -13,7 +13,7 @@ demo: $(VENV)/.installed  ## simulate, curate, train, evaluate and report: the w
 	$(BIN)/harp demo --out $(OUT)
 
 test: $(VENV)/.installed  ## all tests but the slow ones
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed  ## the slow tests
 	$(BIN)/python -m pytest -q -m slow

@@ -1,6 +1,7 @@
 """Ray actors: the same tables as in process, and blame for those alone who kill their worker."""
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,13 +39,32 @@ def test_both_executors_give_the_same_tables(tmp_path: Path, ray_executor: RayEx
     assert len(content(lakes["ray"])) > 10
 
 
+class MeetingConfig(PowerConfig):
+    folder: str
+
+
+class MeetingStage(PowerStage):
+    """Finishes no item before two processes have begun one."""
+
+    name = "meeting"
+    config: MeetingConfig
+
+    def process(self, batch: Sequence[int]) -> list[Outcome]:
+        folder = Path(self.config.folder)
+        (folder / str(os.getpid())).touch()
+        while len(list(folder.iterdir())) < 2:
+            time.sleep(0.05)
+        return super().process(batch)
+
+
 def test_two_workers_share_the_work(tmp_path: Path, ray_executor: RayExecutor) -> None:
-    lake = Lake(tmp_path)
-    # Long enough in all that the second worker is up before the first has done everything, on a busy machine too.
-    run_stage(PowerStage(PowerConfig(seconds=0.5)), numbers(*range(60)), lake, ray_executor)
+    lake, folder = Lake(tmp_path / "lake"), tmp_path / "meeting"
+    folder.mkdir()
+    config = MeetingConfig(folder=str(folder), seconds=0.1)
+    run_stage(MeetingStage(config), numbers(*range(6)), lake, ray_executor)
     entries = lake.table(LedgerEntry).to_pylist()
     assert len({entry["worker"] for entry in entries}) == 2
-    assert all(0.5 <= entry["seconds"] < 10 for entry in entries)
+    assert all(entry["seconds"] >= 0.1 for entry in entries)
     assert all(entry["peak_memory_mb"] > 10 for entry in entries)
     assert f":{os.getpid()}" not in {entry["worker"] for entry in entries}
 
