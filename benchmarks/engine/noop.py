@@ -65,7 +65,9 @@ def timed_run(raw: Path, lake: Path) -> tuple[float, float, float]:
         "try: build_app()(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "usage = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)"
+        # The usage's own peak would be that of this process, which made the lake, if that is higher.
+        "status = dict(line.split(':', 1) for line in open('/proc/self/status'))\n"
+        "print(usage.ru_utime + usage.ru_stime, int(status['VmHWM'].split()[0]) / 1024)"
     )
     command = [sys.executable, "-c", program, "curate", "clips", "--root", str(raw), "--lake", str(lake)]
     start = time.perf_counter()
