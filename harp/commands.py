@@ -9,6 +9,7 @@ from rich.table import Table
 
 from harp.calvin_command import evaluate_calvin
 from harp.closed_loop_command import evaluate_tabletop
+from harp.open_loop_command import evaluate_actions
 from harp.options import LakeOption
 from harp.policy_commands import train_stage2, train_stage3
 
@@ -25,6 +26,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 train_app.command("stage2")(train_stage2)
 train_app.command("stage3")(train_stage3)
+evaluate_app.command("actions")(evaluate_actions)
 evaluate_app.command("tabletop")(evaluate_tabletop)
 evaluate_app.command("calvin")(evaluate_calvin)
 

@@ -64,6 +64,7 @@ class LanguageModelConfig(_Frozen):
             num_key_value_heads=self.kv_heads,
             max_position_embeddings=self.max_tokens,
             rms_norm_eps=self.norm_eps,
+            initializer_range=self.width**-0.5,
             rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
             tie_word_embeddings=self.tied_embeddings,
             pad_token_id=self.pad_id,

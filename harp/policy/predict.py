@@ -48,7 +48,7 @@ class Predictor:
     ) -> None:
         self.policy = policy
         self._tokenizer = tokenizer
-        self._normalization = normalization
+        self.normalization = normalization
         action, state = policy.action, normalization.proprioception
         if normalization.action.dim != action.dim:
             raise UserError(
@@ -100,14 +100,14 @@ class Predictor:
             prompts=self._tokenizer.prompts([request.instruction for request in requests]).to(self._device),
             proprioception=self._states(requests),
         )
-        return self._normalization.action.denormalize(self.policy.predict(observations).float().cpu().numpy())
+        return self.normalization.action.denormalize(self.policy.predict(observations).float().cpu().numpy())
 
     @property
     def _device(self) -> torch.device:
         return device_of(self.policy.vla)
 
     def _states(self, requests: Sequence[Request]) -> Tensor | None:
-        dim, statistics = self.policy.action.proprioception_dim, self._normalization.proprioception
+        dim, statistics = self.policy.action.proprioception_dim, self.normalization.proprioception
         if not dim or statistics is None:
             if any(request.state is not None for request in requests):
                 raise BadInput("bad_state", "the policy reads no proprioception, but a state was given.")
