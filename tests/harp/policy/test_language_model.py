@@ -34,6 +34,16 @@ def test_pretrained_weights_keep_their_logits_and_new_rows_are_average_ones(tmp_
     assert (loaded.lm_head.weight is loaded.model.embed_tokens.weight) == tied
 
 
+def test_random_weights_keep_the_size_of_what_they_are_multiplied_with():
+    """At the 0.02 of large models a width of 128 begins with attention that tells nothing apart."""
+    torch.manual_seed(0)
+    model = load_language_model(POLICIES["tiny"].language_model, None)
+    attention = model.model.layers[0].self_attn
+    x = torch.randn(1000, 128)
+    for layer in (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj):
+        assert 0.9 < layer(x).std() < 1.1
+
+
 def test_other_sizes_are_named(tmp_path):
     original = LlamaForCausalLM(_published(LANGUAGE))
     save_file(dict(original.state_dict()), tmp_path / "model.safetensors", metadata={"format": "pt"})
