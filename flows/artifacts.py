@@ -1,31 +1,51 @@
 """What a run leaves in the Prefect UI: progress while it goes on, then a table of counts and a page with pictures."""
 
+import logging
 import time
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectException
 
 from pipelines.curate import Curation, Progress
 from pipelines.quality.report.digest import digest
 from pipelines.runs import RunRecord
 
 UPDATE_SECONDS = 2.0
+SILENT_SECONDS = 120.0
+"""After the server did not answer, which it may take a minute not to do."""
+
+logger = logging.getLogger(__name__)
 
 
 class StageProgress:
-    """Forwards progress to the terminal and, now and then, to a progress artifact of each stage."""
+    """Forwards progress to the terminal and, now and then, to a progress artifact of each stage.
+
+    A server that is busy or away does not stop the work: its page is then behind for a while.
+    """
 
     def __init__(self, bars: Progress, dataset: str) -> None:
         self._bars, self._dataset = bars, dataset
         self._shown: dict[str, tuple[UUID, float]] = {}
+        self._silent_until = 0.0
 
     def __call__(self, stage: str, finished: int, total: int) -> None:
         self._bars(stage, finished, total)
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            self._show(stage, finished, total)
+        except (httpx.HTTPError, PrefectException) as error:
+            logger.warning("The server does not take the progress of %s: %r", stage, error)
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+
+    def _show(self, stage: str, finished: int, total: int) -> None:
         share = 100.0 * finished / total if total else 100.0
         if stage not in self._shown:
             key = artifact_key(self._dataset, stage)

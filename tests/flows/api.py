@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import httpx
 
@@ -42,7 +43,7 @@ class Api:
     def run(self, deployment: str, **parameters: Any) -> str:
         """Start a run; its id."""
         path = f"deployments/{self.deployment(deployment)['id']}/create_flow_run"
-        return self.post(path, parameters=parameters)["id"]
+        return self.post(path, parameters=parameters, idempotency_key=str(uuid4()))["id"]
 
     def cancel(self, run: str) -> dict:
         """As the UI's button does: the worker is to end the run. Its last state.
@@ -87,13 +88,16 @@ class Api:
         return {artifact["key"]: artifact for artifact in found}
 
     def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Again where the server asks for it, as Prefect's client does: SQLite has been busy."""
+        """Again while SQLite is busy, which the server says or not; all that is asked here may be asked twice."""
 
         def answer() -> httpx.Response | None:
-            response = self._client.request(method, f"{self.url}/{path}", **arguments)
-            return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+            try:
+                response = self._client.request(method, f"{self.url}/{path}", **arguments)
+            except httpx.TimeoutException:
+                return None
+            return None if response.is_server_error else response
 
-        return until(answer, "the server is not busy", 120).raise_for_status()
+        return until(answer, "the server is not busy", 300).raise_for_status()
 
 
 def until(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
