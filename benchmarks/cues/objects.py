@@ -150,6 +150,7 @@ def main() -> None:
         "--box", choices=("truth", "stage"), default="stage", help="truth: measure the tracker alone"
     )
     parser.add_argument("--pictures", type=Path, help="folder for one contact sheet per clip")
+    parser.add_argument("--task", help="only the clips of this task")
     parser.add_argument("--limit", type=int, help="only the first clips")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -165,6 +166,8 @@ def main() -> None:
         scene = Path(clip.demonstration.video_path).parts[-3]
         with np.load(arguments.folder / "ground_truth" / f"{scene}.npz") as file:
             truth = dict(file)
+        if arguments.task not in (None, str(truth["task"])):
+            continue
         if arguments.box == "truth":
             box = truth["object_box"][0].astype(np.float32)
             clip = replace(

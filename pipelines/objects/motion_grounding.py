@@ -27,6 +27,8 @@ REACH = {"human": 0.07, "robot": 0.05}
 """Distance from the tip at which evidence falls to 0.6, as a share of the longer side."""
 MIN_SEEN = 3
 """Sampled frames in which the wrist must be known."""
+COLOURED_SHARE = 0.12
+"""Share of a thing that has to have the colour it is named by: a red button is red on top."""
 OTHER_COLOUR = 0.25
 """What is left of the score of a region that has nothing of the named colour: light and cameras deceive."""
 WHOLE_AREA = 0.006
@@ -42,7 +44,7 @@ class Evidence:
     dwelt: float
     shape: float
     coloured: float = 1.0
-    """How much of it has the colour that the phrase names; 1 where it names none."""
+    """How surely it is of the colour that the phrase names; 1 where it names none."""
 
     @property
     def handled(self) -> float:
@@ -51,7 +53,12 @@ class Evidence:
 
     @property
     def score(self) -> float:
-        return self.shape * (OTHER_COLOUR + (1 - OTHER_COLOUR) * self.coloured) * self.handled
+        return (OTHER_COLOUR + (1 - OTHER_COLOUR) * self.coloured) * self.colourless
+
+    @property
+    def colourless(self) -> float:
+        """The score of a thing of any colour."""
+        return self.shape * self.handled
 
 
 class MotionGrounder(ObjectGrounder):
@@ -81,12 +88,13 @@ class MotionGrounder(ObjectGrounder):
         for proposal in propose(views):
             evidence = weigh(proposal, views, path, changed, reach)
             if likeness is not None:
-                evidence = replace(evidence, coloured=float(likeness[proposal.mask].mean()))
+                share = float(likeness[proposal.mask].mean()) / COLOURED_SHARE
+                evidence = replace(evidence, coloured=min(1.0, share))
             scored.append((evidence, proposal))
         if not scored:
             return None
         evidence, best = max(scored, key=lambda pair: pair[0].score)
-        if evidence.score < self.min_score:
+        if evidence.colourless < self.min_score:
             return None
         best = whole(best, evidence, scored)
         sample = int(np.median(views.early_start[best.mask]))
@@ -147,7 +155,7 @@ def weigh(proposal: Proposal, views: Views, path: AgentPath, changed: np.ndarray
 def whole(best: Proposal, evidence: Evidence, scored: list[tuple[Evidence, Proposal]]) -> Proposal:
     """The object that `best` is a part of, if one was proposed: a button's base around its cap.
 
-    Of something that moved, all of the whole must have moved as well.
+    Of something that moved, all of the whole must have moved as well; of another colour the rest may be.
     """
     wholes = [
         proposal
@@ -156,7 +164,7 @@ def whole(best: Proposal, evidence: Evidence, scored: list[tuple[Evidence, Propo
         and proposal.compactness > 0.6
         and np.count_nonzero(proposal.mask & best.mask) > 0.8 * best.area
         and (evidence.moved < 0.3 or other.moved > 0.8 * evidence.moved)
-        and other.score > 0.4 * evidence.score
+        and other.colourless > 0.4 * evidence.colourless
     ]
     return min(wholes, key=lambda proposal: proposal.area, default=best)
 
