@@ -1,6 +1,6 @@
 """A lake as one run sees it: what there is in short, and the payloads of the stages when their turn comes.
 
-Planning reads a few columns of the demonstrations, never their tracks: 200,000 outlines take about half a second and
+Planning reads a few columns of the demonstrations, never their tracks: 200,000 outlines take less than a second and
 100 MB, where the rows behind them are gigabytes. Outlines are named tuples, which are made several times as fast as
 data classes.
 """

@@ -3,11 +3,15 @@
 from typing import Literal
 
 from pipelines.engine.executor import Executor, LocalExecutor
-from pipelines.engine.ray_executor import RayExecutor
 
-__all__ = ["Executor", "LocalExecutor", "RayExecutor", "make_executor"]
+__all__ = ["Executor", "LocalExecutor", "make_executor"]
 
 
 def make_executor(name: Literal["local", "ray"]) -> Executor:
     """`local`: in this process; `ray`: on Ray actors."""
-    return {"local": LocalExecutor, "ray": RayExecutor}[name]()
+    if name == "local":
+        return LocalExecutor()
+    # Here, as loading Ray takes half a second, and most that is said of a lake needs none.
+    from pipelines.engine.ray_executor import RayExecutor
+
+    return RayExecutor()

@@ -13,8 +13,9 @@ import numpy as np
 
 from data_schemas.errors import UserError
 from pipelines.engine.commits import CommitEvery
-from pipelines.engine.executors import RayExecutor, make_executor
+from pipelines.engine.executors import make_executor
 from pipelines.engine.lake import Lake
+from pipelines.engine.ray_executor import RayExecutor
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Done, Outcome, Resources, Stage, StageConfig
 from tests.pipelines.engine.toy import Power, numbers

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.engine.executors import RayExecutor
+from pipelines.engine.ray_executor import RayExecutor
 
 
 @pytest.fixture(scope="session")

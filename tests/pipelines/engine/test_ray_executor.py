@@ -10,8 +10,9 @@ import ray
 
 from data_schemas.errors import UserError
 from data_schemas.ledger import LedgerEntry
-from pipelines.engine.executors import LocalExecutor, RayExecutor
+from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
+from pipelines.engine.ray_executor import RayExecutor
 from pipelines.engine.ray_pool import max_workers
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Done, Outcome, Resources

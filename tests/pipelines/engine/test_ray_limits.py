@@ -12,8 +12,8 @@ from data_schemas.ledger import LedgerEntry
 from pipelines.curate import make_stages
 from pipelines.engine import ledger
 from pipelines.engine.executor import Limits
-from pipelines.engine.executors import RayExecutor
 from pipelines.engine.lake import Lake
+from pipelines.engine.ray_executor import RayExecutor
 from pipelines.engine.ray_pool import max_workers
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import LIGHT, Resources

@@ -15,8 +15,9 @@ from harp.data.version import PublishedVersion
 from harp.latent_action.labels import Labeller, transitions
 from harp.training.stage1 import train_stage1
 from harp.training.stage1_models import load_stage1, stage1_identity
-from pipelines.engine.executors import LocalExecutor, RayExecutor
+from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
+from pipelines.engine.ray_executor import RayExecutor
 from pipelines.engine.summary import StageFailed
 from pipelines.label import label_version
 from tests.harp.tiny_version import write_version
