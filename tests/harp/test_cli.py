@@ -1,10 +1,12 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line as a user meets it."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from harp.cli import main
 
 
 def harp(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,9 +44,24 @@ def test_help_names_every_command():
         (["run", "nonsense"], "curate-rh20t"),
     ],
 )
-def test_a_mistake_gives_one_sentence_and_status_2(arguments: list[str], expected: str, tmp_path: Path):
-    result = harp(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
-    assert result.returncode == 2, result.stderr
-    assert expected in result.stderr
-    assert "Traceback" not in result.stderr
+def test_a_mistake_gives_one_sentence_and_status_2(
+    arguments: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(sys, "argv", ["harp", *(a.replace("{tmp}", str(tmp_path)) for a in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    message = capsys.readouterr().err.strip()
+    assert expected in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_mistake_ends_the_process_without_a_traceback(tmp_path: Path):
+    result = harp("status", "--lake", str(tmp_path))
+    assert result.returncode == 2
+    assert "harp curate" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
