@@ -18,7 +18,7 @@ from pipelines.quality.report.page import write_report
 from pipelines.runs import RunRecord, problems
 from pipelines.shards.publish import list_versions
 
-PAIRS = 6
+PAIRS = 4  # of these two are held out
 TRIALS = "stage3/evaluation/tabletop/trials.jsonl"
 QUICK: dict[str, Any] = {
     "overrides": ["training.steps=6", "data.pairs_per_batch=2", "evaluation_frames=2"],
