@@ -5,7 +5,6 @@ One thread each, since two runs of one thread finish sooner than one run of two:
 
 import logging
 import multiprocessing
-import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from data_schemas.worker_process import THREADS, begin_worker_process
+from data_schemas.worker_process import begin_worker_process, one_thread_for_spawned
 
 Result = TypeVar("Result")
 Report = Callable[[str, int, int, str], None]
@@ -31,11 +30,9 @@ def run_jobs(job: Callable[..., Result], arguments: Mapping[str, tuple], process
     """
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
-    os.environ |= dict.fromkeys(
-        THREADS, "1"
-    )  # a job's module may load torch before the process begins its work
     results: dict[str, Result] = {}
-    with _progress() as progress:
+    # A job's module may load torch before the process begins its work.
+    with one_thread_for_spawned(), _progress() as progress:
         everything = progress.add_task("all jobs", total=len(arguments), note="")
         drawing = threading.Thread(target=_draw, args=(reports, progress), daemon=True)
         drawing.start()

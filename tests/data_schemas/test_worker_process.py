@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 
+from data_schemas.worker_process import THREADS, one_thread_for_spawned
+
 PARENT = textwrap.dedent("""
     import os, sys, time
     from concurrent.futures import ProcessPoolExecutor
@@ -32,3 +34,12 @@ def test_a_worker_has_one_thread_and_ends_when_its_parent_is_killed(tmp_path):
     parent.wait()
     assert select.select([worker_ends], [], [], 60)[0], "the worker goes on without a parent"
     os.close(worker_ends)
+
+
+def test_the_environment_is_as_before_afterwards(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    with one_thread_for_spawned():
+        assert {os.environ[name] for name in THREADS} == {"1"}
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "NUMBA_NUM_THREADS" not in os.environ
