@@ -38,10 +38,10 @@ def test_random_weights_keep_the_size_of_what_they_are_multiplied_with():
     """At the 0.02 of large models a width of 128 begins with attention that tells nothing apart."""
     torch.manual_seed(0)
     model = load_language_model(POLICIES["tiny"].language_model, None)
-    attention = model.model.layers[0].self_attn
+    weights = dict(model.named_parameters())
     x = torch.randn(1000, 128)
-    for layer in (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj):
-        assert 0.9 < layer(x).std() < 1.1
+    for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+        assert 0.9 < (x @ weights[f"model.layers.0.self_attn.{name}.weight"].T).std() < 1.1
 
 
 def test_other_sizes_are_named(tmp_path):
