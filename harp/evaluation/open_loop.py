@@ -133,6 +133,9 @@ def evaluate_open_loop(
         raise UserError(
             f"The policy predicts {predictor.normalization.action.dim} numbers an action, {demonstrations} has {dims}."
         )
+    state, found = predictor.policy.action.proprioception_dim, len(collection.collection.proprioception)
+    if state not in (None, found):
+        raise UserError(f"The policy reads a state of {state} numbers, {demonstrations} has {found}.")
     chosen = choose_episodes(collection.episodes, skip, episodes)
     if not chosen:
         raise UserError(
