@@ -16,7 +16,7 @@ from harp.policy.action_head import LatentHead, ParallelHead, ProprioProjector
 from harp.policy.config import ActionConfig, PolicyConfig
 from harp.policy.latent_tokens import LatentLoss, generate_codes, latent_loss
 from harp.policy.mask import bidirectional_mask, check_bidirectional
-from harp.policy.prismatic import PrismaticVLA, gather
+from harp.policy.prismatic import PrismaticVLA, cast_weights, gather
 from harp.policy.tokenizer import Tokens, append
 
 
@@ -161,7 +161,7 @@ _KINDS: dict[Literal["parallel", "latent"], type[ActionPolicy]] = {
 def build_action_policy(vla: PrismaticVLA) -> ActionPolicy:
     """The policy its configuration names, with new heads of the model's dtype."""
     policy = _KINDS[action_config(vla.policy_config).head](vla)
-    return policy.to(vla.projector.fc1.weight.dtype)
+    return cast_weights(policy, vla.projector.fc1.weight.dtype)
 
 
 def action_config(config: PolicyConfig) -> ActionConfig:

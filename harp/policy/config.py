@@ -7,6 +7,7 @@ On Llama-2 that is `<PAD>` 32000 and `<ACT_i>` 32001 + i in a table of 32064, as
 
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from transformers import LlamaConfig
 
@@ -131,6 +132,11 @@ class PolicyConfig(_Frozen):
                 f"the prompt in max_tokens {self.language_model.max_tokens}"
             )
         return self
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """Type of the weights that the policy is kept in."""
+        return getattr(torch, self.dtype)
 
     @property
     def slots(self) -> int:

@@ -39,7 +39,7 @@ class OptimizationConfig(BaseModel):
     """Micro-batches that a batch is cut into on each worker, to fit into memory. Exact but, in stage 1, for what reaches
     across clips: the alignment's negatives and the normalization of latents are then those of a micro-batch."""
     precision: Literal["fp32", "bf16"] = "bf16"
-    """bf16: autocast of the forward pass; weights stay as they are."""
+    """bf16: autocast of the forward pass. What is trained is float32 in either case."""
     checkpoint_every: int = Field(default=50, gt=0)
     """Steps."""
 

@@ -71,6 +71,7 @@ def run_steps(
     Raises:
         TrainingDiverged: a loss or gradient is NaN or infinite. Nothing of that step is kept.
     """
+    hold_exactly(cast(nn.Module, stage), config.precision)
     model = on_workers(stage)
     optimizer = torch.optim.AdamW(stage.parameter_groups())
     checkpoints = Checkpoints(out / CHECKPOINTS)
@@ -110,6 +111,17 @@ def run_steps(
     if log:
         log.close()
     wait_for_all()
+
+
+def hold_exactly(module: nn.Module, precision: str) -> None:
+    """Put what is trained into float32, whatever type its model is kept in.
+
+    What AdamW adds to a weight is often less than bfloat16 resolves, and is lost: of steps of 2e-5 on weights of 0.02
+    a third arrives. Frozen weights stay as they are under autocast; without it, types have to agree.
+    """
+    for parameter in module.parameters():
+        if parameter.requires_grad or precision == "fp32":
+            parameter.data = parameter.data.float()
 
 
 def on_workers(stage: TrainingStage) -> nn.Module:

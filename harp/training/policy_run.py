@@ -17,7 +17,7 @@ from harp.policy.checkpoints import load_vla_weights
 from harp.policy.checkpoints.folder import CONFIG_FILE
 from harp.policy.config import POLICIES, PolicyConfig
 from harp.policy.language_model import empty_language_model, load_language_model
-from harp.policy.prismatic import PrismaticVLA, empty_prismatic
+from harp.policy.prismatic import PrismaticVLA, cast_weights, empty_prismatic
 from harp.policy.tokenizer import TOKENIZER_FILE, PolicyTokenizer, language_model_folder, load_tokenizer
 from harp.training.checkpoint import Checkpoints
 from harp.training.config import OptimizationConfig
@@ -90,16 +90,17 @@ def _on_device(worker: Callable[..., None], device: torch.device) -> None:
 
 
 def whole_stage(stage: PolicyStage, rebuild: Callable[[], PolicyStage], out: Path) -> PolicyStage:
-    """The trained stage with all of its parameters; where workers share them, read from the last checkpoint.
+    """The trained stage with all of its parameters, in the type that its policy is kept in.
+
+    Where workers share parameters, they are read from the last checkpoint.
 
     Args:
         rebuild: makes the stage as it was before training.
     """
-    if world_size() == 1 or stage.units_to_shard() is None:
-        return stage
-    rebuilt = rebuild()
-    Checkpoints(out / CHECKPOINTS).load_trained(rebuilt)
-    return rebuilt
+    if world_size() > 1 and stage.units_to_shard() is not None:
+        stage = rebuild()
+        Checkpoints(out / CHECKPOINTS).load_trained(stage)
+    return cast_weights(stage, stage.policy_config.torch_dtype)
 
 
 def write_tests(out: Path, tests: dict[str, float]) -> None:
@@ -146,7 +147,7 @@ def build_vla(config: PolicyConfig, start: Start) -> tuple[PrismaticVLA, PolicyT
         if start.stage1:
             vla.vision.load_adapter_state_dict(adapters)
     own = base if base is not None and (base / TOKENIZER_FILE).is_file() else None
-    return vla.to(getattr(torch, config.dtype)), load_tokenizer(config, own)
+    return cast_weights(vla, config.torch_dtype), load_tokenizer(config, own)
 
 
 def reload_vla(config: PolicyConfig, folder: Path) -> tuple[PrismaticVLA, PolicyTokenizer]:

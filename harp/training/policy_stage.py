@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
+from harp.policy.config import PolicyConfig
+from harp.policy.prismatic import PrismaticVLA
 from harp.training.config import PolicyTrainingConfig
 from harp.training.stage import StepOutput
 from harp.vision.vit import Block
@@ -22,6 +24,11 @@ class PolicyStage(nn.Module):
     def __init__(self, settings: PolicyTrainingConfig) -> None:
         super().__init__()
         self._settings = settings
+
+    @property
+    def policy_config(self) -> PolicyConfig:
+        """Of the policy that is trained."""
+        return next(part for part in self.modules() if isinstance(part, PrismaticVLA)).policy_config
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """One AdamW group for the vision encoder, where it is trained, and one for everything else."""

@@ -128,3 +128,11 @@ def test_gradients_reach_head_state_and_language_model():
     policy(seen).abs().mean().backward()
     silent = {name for name, p in policy.named_parameters() if p.requires_grad and p.grad is None}
     assert silent == {"vla.language_model.lm_head.weight"}
+
+
+def test_positions_keep_their_frequencies_in_a_bfloat16_policy():
+    exact = tiny_vla().backbone.rotary_emb.inv_freq
+    policy = build_action_policy(tiny_vla(action=ACTION, dtype="bfloat16"))
+    assert {parameter.dtype for parameter in policy.parameters()} == {torch.bfloat16}
+    assert torch.equal(policy.vla.backbone.rotary_emb.inv_freq, exact)
+    assert exact.dtype == torch.float32
