@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
-from harp.evaluation.calvin_results import CHAINS, CalvinResult, ChainLog, ChainResult, in_order
+from harp.evaluation.calvin_results import CHAINS, CalvinResult, ChainResult
 from harp.evaluation.closed_loop.actors import Actor, actor_identity, load_actor
-from harp.evaluation.closed_loop.workers import worked
+from harp.evaluation.closed_loop.kept import finished
 from harp.evaluation.environment import Environment, Observation, Trial
 from harp.training.run_folder import RunFolder
 
@@ -163,31 +162,21 @@ def evaluate_calvin(
     Raises:
         UserError: no such policy, a policy of another robot, or a folder with another policy's chains.
     """
-    logger.info("Drawing the benchmark's chains; all 1,000 take about a minute.")
     world = factory()
     try:
-        wanted = dict(enumerate(world.chains(chains)))
+        logger.info("Drawing %d of the benchmark's chains; all 1,000 take about a minute.", chains)
+        wanted = {number: (number, chain) for number, chain in enumerate(world.chains(chains))}
     finally:
         world.close()
     RunFolder(out, config)
-    with FileLock(out / "chains.lock"):
-        log = ChainLog(out / CHAINS)
-        missing = [(number, chain) for number, chain in wanted.items() if number not in log.results]
-        make = partial(_player, factory, policy, config)
 
-        def finished() -> tuple[ChainResult, ...]:
-            return in_order([one for number, one in log.results.items() if number in wanted])
+    def report(results: Sequence[ChainResult]) -> None:
+        average = float(np.mean([one.solved for one in results])) if results else 0.0
+        progress(len(results), len(wanted), average)
 
-        def report() -> None:
-            solved = [one.solved for one in finished()]
-            progress(len(solved), len(wanted), float(np.mean(solved)) if solved else 0.0)
-
-        report()
-        for result in worked(make, missing, workers):
-            log.append(result)
-            report()
-        whole = CalvinResult(finished())
-        whole.write(out)
+    make = partial(_player, factory, policy, config)
+    whole = CalvinResult(finished(out / CHAINS, ChainResult, make, wanted, workers, report))
+    whole.write(out)
     return whole
 
 
@@ -206,7 +195,8 @@ def chain_environment(
         made = found[name].load()
     except ModuleNotFoundError as error:
         raise UserError(
-            f"'{name}' needs the package {error.name}: install it, for PyBullet by `pip install 'harp-vla[calvin]'`."
+            f"'{name}' needs the package {error.name}, which is not installed; `pip install 'harp-vla[calvin]'` brings "
+            "PyBullet, docs/calvin.md says where calvin_env comes from."
         ) from None
     return partial(made, folder, scene, renderer)
 
@@ -228,4 +218,4 @@ def _player(
     factory: Factory, policy: str, config: CalvinConfig
 ) -> Callable[[tuple[int, Chain]], ChainResult]:
     environment, actor = factory(), load_actor(policy, NAME, config.replan)
-    return lambda item: run_chain(environment, actor, item[1], item[0])
+    return lambda chain: run_chain(environment, actor, chain[1], chain[0])

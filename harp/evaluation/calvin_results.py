@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,26 +30,10 @@ class ChainResult:
     looks: int
     seconds: float
 
-
-class ChainLog:
-    """Finished chains, a JSON line each: a killed evaluation loses only the chains in flight."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.results: dict[int, ChainResult] = {}
-        if path.is_file():
-            whole = path.read_text().rpartition("\n")[0]  # a line that was cut off is a chain to run again
-            for line in whole.splitlines():
-                record = json.loads(line)
-                record |= {name: tuple(record[name]) for name in ("subtasks", "steps")}
-                self.results[record["number"]] = ChainResult(**record)
-            path.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in self.results.values()))
-
-    def append(self, result: ChainResult) -> None:
-        """Keep a finished chain."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
-        self.results[result.number] = result
+    @property
+    def key(self) -> int:
+        """Of the chain."""
+        return self.number
 
 
 @dataclass(frozen=True)
@@ -133,8 +116,3 @@ class CalvinResult:
                 "",
             ]
         )
-
-
-def in_order(results: Sequence[ChainResult]) -> tuple[ChainResult, ...]:
-    """Sorted as the benchmark's list."""
-    return tuple(sorted(results, key=lambda one: one.number))

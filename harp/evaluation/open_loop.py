@@ -22,8 +22,10 @@ from data_schemas.errors import UserError
 from harp.data.policy_episodes import EpisodeSet, action_chunk, decode_video
 from harp.evaluation.intervals import Estimate, bootstrap_mean
 from harp.evaluation.pictures import COLOURS, INK
+from harp.policy.checkpoints.folder import find_policy
 from harp.policy.predict import Predictor, Request
-from harp.training.stage3_config import policy_folder
+from harp.training.distributed import default_device
+from harp.training.policy_run import checkpoint_identity
 
 RESULT, TABLE, PICTURE = "evaluation.json", "evaluation.md", "actions.png"
 BATCH = 32
@@ -48,6 +50,7 @@ class OpenLoopResult:
     """Errors of a policy on N episodes."""
 
     policy: str
+    """Identity of its weights."""
     episodes: tuple[EpisodeError, ...]
     dimensions: dict[str, float]
     """Error of each number of an action, over all chunks."""
@@ -123,10 +126,8 @@ def evaluate_open_loop(
     Raises:
         UserError: no such policy, demonstrations of another robot, or none left.
     """
-    folder = policy_folder(policy)
-    if folder is None:
-        raise UserError(f"'{policy}' is an untrained policy; give the folder of a finished stage-3 run.")
-    predictor = Predictor.load(folder, dataset)
+    folder = find_policy(policy)
+    predictor = Predictor.load(folder, dataset, default_device())
     collection = EpisodeSet.open(demonstrations, out)
     dims = len(collection.collection.actions)
     if dims != predictor.normalization.action.dim:
@@ -159,7 +160,9 @@ def evaluate_open_loop(
         progress(done, len(chosen))
     means = np.concatenate(by_dimension).mean(0).tolist()
     result = OpenLoopResult(
-        folder.name, tuple(errors), dict(zip(collection.collection.actions, means, strict=True))
+        checkpoint_identity(folder),
+        tuple(errors),
+        dict(zip(collection.collection.actions, means, strict=True)),
     )
     out.mkdir(parents=True, exist_ok=True)
     draw_actions(dict(list(drawn.items())[:DRAWN]), collection.collection.actions, out / PICTURE)

@@ -12,7 +12,12 @@ console = Console()
 
 @app.command()
 def serve(
-    policy: Annotated[Path, typer.Argument(help="Folder of a stage-3 policy.", metavar="POLICY_DIR")],
+    policy: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a finished stage-3 run, or of the policy in it.", metavar="POLICY_DIR"
+        ),
+    ],
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network: set a token then.")
     ] = "127.0.0.1",
@@ -44,11 +49,11 @@ def serve(
 
     Examples:
 
-      harp serve runs/stage3/policy
+      harp serve runs/stage3
 
       export HARP_SERVE_TOKEN=$(openssl rand -hex 16)
 
-      harp serve runs/stage3/policy --host 0.0.0.0 --max-batch 16
+      harp serve runs/stage3 --host 0.0.0.0 --max-batch 16
 
     On the robot:
 
@@ -69,11 +74,12 @@ def serve(
         # Only now what takes seconds to import and minutes to load: mistakes above show at once.
         import asyncio
 
+        from harp.policy.checkpoints.folder import find_policy
         from harp.policy.predict import Predictor
         from harp.serving.server import HEALTH, PolicyServer, ServingConfig
         from harp.training.distributed import default_device
 
-        predictor = Predictor.load(policy, dataset, default_device())
+        predictor = Predictor.load(find_policy(policy), dataset, default_device())
         config = ServingConfig(max_batch, wait_ms / 1e3, max_waiting, int(max_message_mb * 2**20))
         server = PolicyServer(predictor, config, token)
         server.warm_up()

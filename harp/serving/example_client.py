@@ -1,7 +1,7 @@
 """The loop of a robot that asks a policy server, to copy; the robot is a simulated one.
 
     pip install openpi-client
-    harp serve runs/stage3/policy &
+    harp serve runs/stage3 &
     python -m harp.serving.example_client --task press
 
 `ActionChunkBroker` asks once a chunk and plays its actions one by one; a shorter `--replan` looks again sooner.

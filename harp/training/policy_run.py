@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
 from harp.policy.checkpoints import load_vla_weights
-from harp.policy.checkpoints.folder import CONFIG_FILE
+from harp.policy.checkpoints.folder import CONFIG_FILE, POLICY
 from harp.policy.config import POLICIES, PolicyConfig
 from harp.policy.language_model import empty_language_model, load_language_model
 from harp.policy.prismatic import PrismaticVLA, cast_weights, empty_prismatic
@@ -33,8 +33,6 @@ from harp.vision.encoder import load_vision_encoder
 
 logger = logging.getLogger(__name__)
 
-POLICY = "policy"
-"""Folder of the trained policy within a run."""
 TESTS = "tests.json"
 """What the first worker measured after training."""
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from data_schemas.errors import UserError
 from harp.data.policy_episodes import EpisodeSet
-from harp.policy.checkpoints.folder import CONFIG_FILE, read_config
+from harp.policy.checkpoints.folder import CONFIG_FILE, policy_in, read_config
 from harp.policy.config import POLICIES, ActionConfig, PolicyConfig
 from harp.training.config import PolicyTrainingConfig
 from harp.training.policy_run import Start, checkpoint_identity, preset
@@ -155,11 +155,9 @@ def policy_folder(policy: str) -> Path | None:
     Raises:
         UserError: neither of the two.
     """
-    for folder in (Path(policy), Path(policy) / "policy"):
-        if (folder / CONFIG_FILE).is_file():
-            return folder
-    if policy in POLICIES:
-        return None
+    folder = policy_in(policy)
+    if folder or policy in POLICIES:
+        return folder
     raise UserError(
         f"'{policy}' is neither a folder with {CONFIG_FILE}, as `harp train stage2` writes it, nor one of "
         f"{', '.join(POLICIES)}."

@@ -6,16 +6,16 @@ again. The references need no training: `noop` shows how often a task does itsel
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from data_schemas.errors import UserError
 from harp.evaluation.environment import Environment, Observation, Trial
-from harp.policy.checkpoints.folder import CONFIG_FILE
+from harp.policy.checkpoints.folder import find_policy
 from harp.policy.predict import Predictor
-from harp.training.policy_run import POLICY, checkpoint_identity
+from harp.training.distributed import default_device
+from harp.training.policy_run import checkpoint_identity
 
 EXPERT, NOOP = "expert", "noop"
 REFERENCES = (EXPERT, NOOP)
@@ -50,7 +50,7 @@ class PolicyActor:
             raise UserError(
                 f"The policy predicts chunks of {policy.action.chunk} actions; {replan} were to be carried out."
             )
-        self._predictor, self._replan = predictor, replan
+        self.predictor, self._replan = predictor, replan
         self._cameras = policy.vla.policy_config.cameras
         self._reads_state = policy.action.proprioception_dim is not None
 
@@ -60,7 +60,7 @@ class PolicyActor:
         Raises:
             UserError: other dimensions of action or state, or more cameras than there are.
         """
-        action = self._predictor.policy.action
+        action = self.predictor.policy.action
         wants = (action.dim, action.proprioception_dim or environment.proprioception_dimensions)
         has = (environment.action_dimensions, environment.proprioception_dimensions)
         if wants != has or self._cameras > 2:
@@ -74,7 +74,7 @@ class PolicyActor:
             [observation.third_view] if self._cameras == 1 else [observation.third_view, observation.wrist]
         )
         state = observation.proprioception if self._reads_state else None
-        return self._predictor.act(views, observation.instruction, state)[: self._replan]
+        return self.predictor.act(views, observation.instruction, state)[: self._replan]
 
 
 class NoopActor:
@@ -110,31 +110,16 @@ def environment_factory(name: str) -> EnvironmentFactory:
     return _entry("harp.environments", name)
 
 
-def find_policy(policy: str) -> Path:
-    """Folder of a policy, also where that of its run is given.
-
-    Raises:
-        UserError: there is none.
-    """
-    for folder in (Path(policy), Path(policy) / POLICY):
-        if (folder / CONFIG_FILE).is_file():
-            return folder
-    raise UserError(
-        f"'{policy}' holds no policy ({CONFIG_FILE}): give the folder of a finished `harp train stage3`, or one of "
-        f"{', '.join(REFERENCES)}."
-    )
-
-
 def actor_identity(policy: str) -> str:
     """Changes with anything of a policy that its actions depend on; a reference is its name."""
-    return policy if policy in REFERENCES else checkpoint_identity(find_policy(policy))
+    return policy if policy in REFERENCES else checkpoint_identity(find_policy(policy, REFERENCES))
 
 
 def load_actor(policy: str, environment: str, replan: int | None = None) -> Actor:
     """The actor that a command line names.
 
     Args:
-        policy: folder of a policy or its run, `expert` or `noop`.
+        policy: folder of a policy or its run, which acts on the GPU where there is one; `expert` or `noop`.
         environment: name of the entry point whose expert is meant.
 
     Raises:
@@ -144,7 +129,8 @@ def load_actor(policy: str, environment: str, replan: int | None = None) -> Acto
         return NoopActor()
     if policy == EXPERT:
         return ExpertActor(_entry("harp.experts", environment))
-    return PolicyActor(Predictor.load(find_policy(policy)), replan)
+    predictor = Predictor.load(find_policy(policy, REFERENCES), device=default_device())
+    return PolicyActor(predictor, replan)
 
 
 def _entry(group: str, name: str) -> Any:

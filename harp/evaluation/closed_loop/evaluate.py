@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
@@ -21,15 +20,14 @@ from harp.evaluation.closed_loop.actors import (
     Actor,
     EnvironmentFactory,
     actor_identity,
-    find_policy,
     load_actor,
 )
 from harp.evaluation.closed_loop.films import film_rollout
-from harp.evaluation.closed_loop.results import ClosedLoopResult, TrialLog, TrialResult
+from harp.evaluation.closed_loop.kept import finished
+from harp.evaluation.closed_loop.results import ClosedLoopResult, TrialResult
 from harp.evaluation.closed_loop.rollout import roll_out
-from harp.evaluation.closed_loop.workers import worked
 from harp.evaluation.environment import Environment, Trial
-from harp.training.policy_run import POLICY
+from harp.policy.checkpoints.folder import POLICY, find_policy
 from harp.training.run_folder import RunFolder
 
 TRIALS, RESULT, TABLE, FILMS = "trials.jsonl", "evaluation.json", "evaluation.md", "films"
@@ -118,24 +116,20 @@ def evaluate_closed_loop(
     world = factory()
     try:
         chosen = _chosen(world.tasks, tasks)
-        wanted = [trial for task in chosen for trial in world.trials(task, trials, seed)]
+        listed = [trial for task in chosen for trial in world.trials(task, trials, seed)]
     finally:
         world.close()
     RunFolder(out, config)
-    with FileLock(out / "trials.lock"):
-        log = TrialLog(out / TRIALS)
-        results = {key: log.results[key] for trial in wanted if (key := _key(trial)) in log.results}
-        missing = [trial for trial in wanted if _key(trial) not in results]
-        make = partial(_player, factory, environment, policy, replan, out / FILMS, films)
-        progress(len(results), len(wanted), _successes(results.values()))
-        for result in worked(make, missing, workers):
-            log.append(result)
-            results[result.key] = result
-            progress(len(results), len(wanted), _successes(results.values()))
-        ordered = tuple(results[_key(trial)] for trial in wanted)
-        whole = ClosedLoopResult(environment, config.policy, seed, ordered)
-        (out / TABLE).write_text(whole.markdown())
-        whole.write(out / RESULT)
+    wanted = {(trial.seed, trial.task, trial.index): trial for trial in listed}
+
+    def report(results: Sequence[TrialResult]) -> None:
+        progress(len(results), len(wanted), sum(one.success for one in results))
+
+    make = partial(_player, factory, environment, policy, replan, out / FILMS, films)
+    results = finished(out / TRIALS, TrialResult, make, wanted, workers, report)
+    whole = ClosedLoopResult(environment, config.policy, seed, results)
+    (out / TABLE).write_text(whole.markdown())
+    whole.write(out / RESULT)
     return whole
 
 
@@ -143,7 +137,7 @@ def default_out(policy: str, environment: str) -> Path:
     """`RUN/evaluation/ENVIRONMENT` of a policy's run; `evaluation/ENVIRONMENT-REFERENCE` of a reference."""
     if policy in REFERENCES:
         return Path("evaluation") / f"{environment}-{policy}"
-    folder = find_policy(policy)
+    folder = find_policy(policy, REFERENCES)
     return (folder.parent if folder.name == POLICY else folder) / "evaluation" / environment
 
 
@@ -163,11 +157,3 @@ def _player(
     films_wanted: int,
 ) -> Player:
     return Player(factory(), load_actor(policy, environment, replan), films, films_wanted)
-
-
-def _key(trial: Trial) -> tuple[int, str, int]:
-    return trial.seed, trial.task, trial.index
-
-
-def _successes(results: Any) -> int:
-    return sum(one.success for one in results)

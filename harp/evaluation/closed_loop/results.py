@@ -1,4 +1,4 @@
-"""What came of an evaluation: one line a trial while it runs, a table of success rates at the end."""
+"""What came of trials: a table of success rates with their intervals."""
 
 import json
 from collections.abc import Sequence
@@ -33,27 +33,8 @@ class TrialResult:
 
     @property
     def key(self) -> tuple[int, str, int]:
+        """Of the trial."""
         return self.seed, self.task, self.index
-
-
-class TrialLog:
-    """Finished trials, a JSON line each, flushed one by one: a killed evaluation loses only trials in flight."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.results: dict[tuple[int, str, int], TrialResult] = {}
-        if path.is_file():
-            whole = path.read_text().rpartition("\n")[0]  # a line that was cut off is a trial to run again
-            self.results = {
-                one.key: one for one in (TrialResult(**json.loads(line)) for line in whole.splitlines())
-            }
-            path.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in self.results.values()))
-
-    def append(self, result: TrialResult) -> None:
-        """Keep a finished trial."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
-        self.results[result.key] = result
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ nothing reads them. The folder appears whole: it is written beside its place and
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from harp.policy.prismatic import PrismaticVLA, empty_prismatic
 from harp.policy.tokenizer import TOKENIZER_FILE, PolicyTokenizer, load_tokenizer
 
 CONFIG_FILE = "policy.json"
+POLICY = "policy"
+"""Folder of the trained policy within a run."""
 ACTION_HEAD, PROPRIO_PROJECTOR = "action_head", "proprio_projector"
 
 
@@ -115,6 +117,30 @@ def load_policy(folder: Path, config: PolicyConfig | None = None) -> LoadedPolic
     if policy.proprio_projector is not None:
         load_head(policy.proprio_projector, _head_file(folder, PROPRIO_PROJECTOR))
     return LoadedPolicy(vla.eval(), policy.eval(), tokenizer, normalization)
+
+
+def policy_in(path: str | Path) -> Path | None:
+    """Folder of a policy, also where that of its run is given; None where there is none."""
+    folders = (Path(path), Path(path) / POLICY)
+    return next((folder for folder in folders if (folder / CONFIG_FILE).is_file()), None)
+
+
+def find_policy(path: str | Path, others: Sequence[str] = ()) -> Path:
+    """As `policy_in`, where there has to be one.
+
+    Args:
+        others: what may be given instead of a folder, for the message.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = policy_in(path)
+    if folder is None:
+        instead = f", or one of {', '.join(others)}" if others else ""
+        raise UserError(
+            f"'{path}' holds no policy ({CONFIG_FILE}): give the folder of a finished `harp train stage3`{instead}."
+        )
+    return folder
 
 
 def read_config(folder: Path) -> PolicyConfig:

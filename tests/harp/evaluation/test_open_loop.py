@@ -82,5 +82,5 @@ def test_writes_what_it_found(run: Path, demonstrations: Path, tmp_path: Path) -
 def test_mistakes_are_named(run: Path, demonstrations: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no more than 3 successful episodes"):
         evaluate_open_loop(str(run), demonstrations, tmp_path, skip=3)
-    with pytest.raises(UserError, match="untrained policy"):
+    with pytest.raises(UserError, match="holds no policy"):
         evaluate_open_loop("tiny", demonstrations, tmp_path)

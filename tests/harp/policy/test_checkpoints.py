@@ -11,6 +11,7 @@ from torch import Tensor
 from data_schemas.errors import UserError
 from harp.policy.action_policy import ParallelPolicy, build_action_policy
 from harp.policy.checkpoints import load_policy, load_vla_weights, write_policy
+from harp.policy.checkpoints.folder import find_policy
 from harp.policy.checkpoints.openvla_config import openvla_config, openvla_preprocessor
 from harp.policy.config import POLICIES, PolicyConfig
 from harp.policy.normalization import Normalization, Statistics
@@ -232,6 +233,14 @@ def test_folders_that_lack_something(tmp_path):
     (tmp_path / "p" / "policy.json").write_text(json.dumps(config | {"colour": "red"}))
     with pytest.raises(UserError, match="key 'colour'"):
         load_policy(tmp_path / "p")
+
+
+def test_a_policy_is_found_in_its_folder_and_in_that_of_its_run(tmp_path):
+    vla = tiny_vla()
+    write_policy(vla, load_tokenizer(vla.policy_config), tmp_path / "run" / "policy")
+    assert find_policy(tmp_path / "run") == find_policy(str(tmp_path / "run" / "policy"))
+    with pytest.raises(UserError, match=r"holds no policy \(policy.json\): .* train stage3`, or one of noop"):
+        find_policy(tmp_path, ("noop",))
 
 
 def test_only_openvlas_architecture_gets_openvlas_configuration():

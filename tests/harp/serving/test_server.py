@@ -44,7 +44,7 @@ def policy(tmp_path_factory):
 def servers(policy):
     """An open server, and one that is guarded, small and patient; both start at the same time."""
     started = [
-        Running.start(policy, "--wait-ms", "50"),
+        Running.start(policy.parent, "--wait-ms", "50"),  # as the folder of a run is given
         Running.start(
             policy, "--wait-ms", f"{1e3 * WAIT:g}", "--max-batch", "3", "--max-message-mb", "0.1", token=TOKEN
         ),

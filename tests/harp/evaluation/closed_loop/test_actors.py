@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from data_schemas.errors import UserError
+from harp.evaluation.closed_loop import actors
 from harp.evaluation.closed_loop.actors import (
     NoopActor,
     PolicyActor,
@@ -77,6 +78,15 @@ def test_a_policy_of_another_robot_is_refused(policy_folder: Path, tmp_path: Pat
 def test_a_policy_is_known_by_its_weights(policy_folder: Path, tmp_path: Path) -> None:
     assert actor_identity(str(policy_folder)) == actor_identity(str(policy_folder.parent))
     assert actor_identity("noop") == "noop"
+
+
+def test_a_policy_acts_on_the_device_that_there_is(
+    policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actors, "default_device", lambda: torch.device("meta"))  # as a GPU would be
+    actor = load_actor(str(policy_folder), "toy")
+    assert isinstance(actor, PolicyActor)
+    assert {parameter.device.type for parameter in actor.predictor.policy.parameters()} == {"meta"}
 
 
 def test_the_expert_presses_the_button_and_nobody_does_not() -> None:
