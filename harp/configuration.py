@@ -5,9 +5,9 @@ and, for a misspelt key, the closest known one.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -47,6 +47,8 @@ def load_recipe(model: type[Model], folder: Path, name_or_path: str, overrides: 
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise UserError(f"There is no recipe file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text ({error}); give a YAML file.") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -83,19 +85,27 @@ def _explain(error: ValidationError, model: type[BaseModel], recipe: str) -> str
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, problem["loc"][:-1])
-        return f"Recipe '{recipe}' has no key '{where}': {_closest(str(problem['loc'][-1]), known)}known are {', '.join(known)}."
+        closest = _closest(str(problem["loc"][-1]), known)
+        return f"Recipe '{recipe}' has no key '{where}': {closest}known are {', '.join(known)}."
     found = "" if problem["type"] == "missing" else f" (got {problem['input']!r})"
     return f"Recipe '{recipe}', key '{where}': {problem['msg']}{found}."
 
 
 def _known_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     for part in location:
-        field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
+        if (
+            isinstance(part, str) and part in model.model_fields
+        ):  # else the place in a list, or a choice of a union
+            model = next(_models_in(model.model_fields[part].annotation), model)
     return list(model.model_fields)
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Models of a field's type, also of `Model | None` and `tuple[Model, ...]`."""
+    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
 
 
 def _closest(word: str, known: Sequence[str]) -> str:

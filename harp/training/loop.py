@@ -21,6 +21,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
+from data_schemas.errors import UserError
 from harp.data.prefetch import StepLoader
 from harp.training.checkpoint import Checkpoints
 from harp.training.config import OptimizationConfig
@@ -41,7 +42,7 @@ Observer = Callable[[int, int, dict[str, float]], None]
 """Called after every step with (steps done, steps in all, metrics)."""
 
 
-class TrainingDiverged(Exception):
+class TrainingDiverged(UserError):
     """The loss or a gradient is not finite; says at which step and on what data."""
 
 
@@ -190,5 +191,6 @@ def _check_finite(metrics: dict[str, float], step: int, ids: Sequence[str]) -> N
     if wrong:
         everyone = dict.fromkeys(gathered_objects(ids))
         raise TrainingDiverged(
-            f"Not finite at step {step}: {', '.join(wrong)}; the batch holds {', '.join(everyone)}."
+            f"Not finite at step {step}: {', '.join(wrong)}; the batch holds {', '.join(everyone)}. Look at these, or "
+            "train with a lower learning rate."
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from data_schemas.errors import UserError
 from data_schemas.storage import location
@@ -24,7 +24,7 @@ class RunFolder:
     """Claims a folder for one configuration, and one version where the configuration names no data itself.
 
     Raises:
-        UserError: the folder holds a run of another configuration or version.
+        UserError: the folder holds a run of another configuration or version, or cannot be written.
     """
 
     def __init__(self, out: Path, config: BaseModel, version: PublishedVersion | None = None) -> None:
@@ -41,8 +41,13 @@ class RunFolder:
                     f"{out} holds a run with {key}={before}, now {key}={now} is asked for; "
                     "choose another folder, or remove this one."
                 )
-        out.mkdir(parents=True, exist_ok=True)
-        _write(path, request)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _write(path, request)
+        except OSError as error:
+            raise UserError(
+                f"{out} cannot be the folder of a run ({error.strerror}); choose another."
+            ) from None
         if version:
             (out / "version_folder").write_text(f"{version.folder}\n")
 
@@ -76,7 +81,7 @@ def read_run(run: Path) -> tuple[Stage1Config, Path]:
     """Configuration of a run of stage 1 and the folder of its version.
 
     Raises:
-        UserError: there is no such run in the folder.
+        UserError: there is no such run in the folder, or one that this HARP cannot read.
     """
     path = run / "config.json"
     if not path.is_file():
@@ -85,7 +90,15 @@ def read_run(run: Path) -> tuple[Stage1Config, Path]:
     if "version" not in request:
         raise UserError(f"{run} holds a run of a later stage; give the folder of a run of stage 1.")
     del request["version"]
-    return Stage1Config.model_validate(request), location((run / "version_folder").read_text().strip())
+    try:
+        config = Stage1Config.model_validate(request)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise UserError(
+            f"{path} was written by another version of HARP, key '{where}': {problem['msg']}; train again."
+        ) from None
+    return config, location((run / "version_folder").read_text().strip())
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     alignment: Inner = Inner()
+    optional: Inner | None = None
+    several: tuple[Inner, ...] = ()
 
 
 @pytest.fixture
@@ -40,6 +42,8 @@ def test_reads_by_name_and_by_path_with_overrides(folder: Path):
         ("rh20t", ["alignment.window=wide"], "alignment.window"),
         ("rh20t", ["name.x=1"], "single value"),
         ("rh20t", ["alignment"], "key.path=value"),
+        ("rh20t", ["optional.windw=1"], "did you mean 'window'"),
+        ("rh20t", ["several=[{windw: 1}]"], "'several.0.windw': did you mean 'window'"),
         ("missing.yaml", [], "no recipe file"),
     ],
 )
@@ -47,3 +51,11 @@ def test_mistakes_give_one_sentence(folder: Path, name: str, overrides: list[str
     with pytest.raises(UserError, match=expected) as caught:
         load_recipe(Recipe, folder, name, overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_that_is_no_text_gives_one_sentence(tmp_path: Path):
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    for name in ("folder", "binary"):
+        with pytest.raises(UserError, match=rf"{name}\.yaml cannot be read as text"):
+            load_recipe(Recipe, tmp_path, str(tmp_path / f"{name}.yaml"))
