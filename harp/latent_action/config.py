@@ -34,5 +34,8 @@ class LatentActionConfig(BaseModel):
     """K."""
     num_keypoints: int = 8
     """N_K object keypoints per frame (open)."""
+    quantize_after: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training steps before quantization begins: until then the decoder reads the latents themselves, which
+    codes follow but do not draw to them; why, in `harp.latent_action.quantizer`."""
     dead_after: int = 20
     """A code that no latent chose for so many steps is moved to where latents are."""

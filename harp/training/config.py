@@ -56,6 +56,9 @@ class TrainingConfig(OptimizationConfig):
     """Optimization of stage 1."""
 
     adapter_learning_rate: float = Field(default=1e-4, gt=0)
+    codebook_learning_rate: float | None = Field(default=None, gt=0)
+    """`learning_rate` by default. AdamW moves a code by about the rate in a step, so that where latents are standardized,
+    to a scale of 1, codes follow them only at a higher one."""
     human_token_cache_gb: float = Field(default=1.0, ge=0)
     """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
 

@@ -122,12 +122,15 @@ class Stage1(nn.Module):
         actions = model.encode(z, language, is_robot)
         source, target = (rows.to(z.device) for rows in self._routes(batch))
         condition, future = z[target, 0], z[target, 1]
-        predicted = model.decode(condition, actions.quantized[source], language[source])
+        is_quantized = batch.step >= model.config.quantize_after * self.config.training.steps
+        explained_by = actions.quantized if is_quantized else actions.latents
+        commitment = losses.commitment if is_quantized else 0.0
+        predicted = model.decode(condition, explained_by[source], language[source])
         cues = CueTargets.cat((batch.robot_cues, batch.human_cues))
         delta = losses.huber_delta
         terms = {
             "prediction": prediction_loss(predicted, future, losses.detach_target),
-            "vq": vq_loss(actions.latents[source], actions.code_vectors[source], losses.commitment),
+            "vq": vq_loss(actions.latents[source], actions.code_vectors[source], commitment),
             "keypoints": masked_huber(actions.keypoints, cues.keypoints, cues.keypoint_mask, delta),
             "effector": masked_huber(actions.effector, cues.effector, cues.effector_mask, delta),
             "copy": prediction_loss(condition.detach(), future),
@@ -212,7 +215,8 @@ class Stage1(nn.Module):
         rate = settings.learning_rate
         if self.latent_action:
             codebook = self.latent_action.vq.codebook.weight
-            groups.append({"name": "codebook", "params": [codebook], "lr": rate, "weight_decay": 0.0})
+            its_rate = settings.codebook_learning_rate or rate
+            groups.append({"name": "codebook", "params": [codebook], "lr": its_rate, "weight_decay": 0.0})
             others = [*(p for p in self.latent_action.parameters() if p is not codebook), *others]
         if others:
             decay = settings.weight_decay

@@ -1,5 +1,7 @@
 """One step of stage 1: routes, gradients, and sameness of cached and computed human features."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -97,6 +99,49 @@ def test_one_batch_can_be_learned(world):
     for name in ("prediction", "keypoints", "effector"):
         assert history[-1][name] < 0.7 * history[0][name], name
     assert history[-1]["code_perplexity"] > 2
+
+
+def test_before_quantization_the_decoder_reads_latents_and_codes_only_follow(world, monkeypatch):
+    stage, batch = world
+    model = stage.latent_action
+    monkeypatch.setattr(model, "config", model.config.model_copy(update={"quantize_after": 0.5}))
+    first_quantized = stage.config.training.steps // 2
+    encoder = model.to_codebook.weight
+
+    def prediction_and_gradients(step_number, codebook):
+        stage.zero_grad()
+        with torch.no_grad():
+            model.vq.codebook.weight.copy_(codebook)
+        output = step(stage, replace(batch(), step=step_number))
+        output.loss.backward()
+        return output.metrics["prediction"].item(), encoder.grad.clone(), model.vq.codebook.weight.grad
+
+    before = model.vq.codebook.weight.detach().clone()
+    try:
+        loss, gradient, to_codes = prediction_and_gradients(first_quantized - 1, before)
+        other_loss, other_gradient, _ = prediction_and_gradients(first_quantized - 1, before + 1)
+        assert loss == other_loss, "codes are not read"
+        torch.testing.assert_close(gradient, other_gradient)
+        assert to_codes.abs().sum() > 0, "codes follow"
+        loss, gradient, _ = prediction_and_gradients(first_quantized, before)
+        other_loss, other_gradient, _ = prediction_and_gradients(first_quantized, before + 1)
+        assert loss != other_loss, "codes are read"
+        assert not torch.allclose(gradient, other_gradient), "latents are drawn to them"
+    finally:
+        with torch.no_grad():
+            model.vq.codebook.weight.copy_(before)
+        stage.zero_grad()
+
+
+def test_codes_have_a_rate_of_their_own(world, monkeypatch):
+    stage, _ = world
+    rates = {group["name"]: group["lr"] for group in stage.parameter_groups()}
+    assert rates["codebook"] == rates["latent_action"]
+    training = stage.config.training.model_copy(update={"codebook_learning_rate": 0.5})
+    monkeypatch.setattr(stage, "config", stage.config.model_copy(update={"training": training}))
+    rates = {group["name"]: group["lr"] for group in stage.parameter_groups()}
+    assert rates["codebook"] == 0.5
+    assert rates["latent_action"] == stage.config.training.learning_rate
 
 
 def test_trained_state_round_trip(world):
