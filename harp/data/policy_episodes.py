@@ -27,6 +27,7 @@ from data_schemas.episodes import (
 )
 from data_schemas.errors import BadInput, UserError
 from data_schemas.identity import content_id, file_sha256
+from harp.data.arrays import save_array
 from harp.data.flattened import Flattened
 from harp.policy.normalization import Normalization, Statistics
 
@@ -114,11 +115,7 @@ class EpisodeSet:
             for camera in VIDEOS[:cameras]:
                 path = self._path(episode, camera)
                 if not path.is_file():
-                    frames = decode_video(episode.video(camera), episode.info.steps)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    partial = path.with_suffix(".partial.npy")
-                    np.save(partial, frames)
-                    partial.replace(path)
+                    save_array(path, decode_video(episode.video(camera), episode.info.steps))
             progress(done, len(self.episodes))
 
     def frames(self, episode: Episode, camera: str) -> np.ndarray:

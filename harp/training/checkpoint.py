@@ -55,10 +55,11 @@ class Checkpoints:
         save_file(trained, partial / "model.safetensors")
         save_file(moments, partial / "optimizer.safetensors")
         (partial / "state.json").write_text(json.dumps({"step": step, "loader": loader}))
-        _flush(partial)
+        _flush(*partial.iterdir(), partial)
         final = self._folder / f"step-{step:06d}"
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
+        _flush(self._folder)  # the new name, before the old checkpoint goes
         for older in self._steps()[:-1]:
             shutil.rmtree(older)
 
@@ -93,11 +94,11 @@ class Checkpoints:
         stage.load_trained_state({n: shared_like(t, own[n]) if n in own else t for n, t in state.items()})
 
     def _steps(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*"))
+        return sorted(self._folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def _flush(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder):
+def _flush(*paths: Path) -> None:
+    for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)

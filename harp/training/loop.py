@@ -9,7 +9,7 @@ The numbers of a step come from the device once, after the backward pass.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -82,35 +82,33 @@ def run_steps(
         loader.load_state_dict(resumed["loader"])
     base_rates = [group["lr"] for group in stage.parameter_groups()]
     wait_for_all()  # before the first one may write the next checkpoint
-    log = MetricsLog(out, done) if rank() == 0 else None
     stage.train()
     batches = iter(loader)
     clock = time.perf_counter()
-    while micro_batches := list(islice(batches, config.accumulate)):
-        step = micro_batches[0].step
-        factor = learning_rate_factor(step, config)
-        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = rate * factor
-        torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1)[0]))
-        optimizer.zero_grad()
-        moved = [to_device(batch, device) for batch in micro_batches]
-        outputs = forward_backward(stage, model, moved, config.precision)
-        metrics = _numbers(outputs, _clip(optimizer, config.gradient_clip))
-        _check_finite(metrics, step, [i for batch in micro_batches for i in batch.ids])
-        optimizer.step()
-        metrics |= stage.after_step(outputs, metrics, step)
-        now = time.perf_counter()
-        metrics |= {"learning_rate_factor": factor, "seconds": now - clock}
-        clock = now
-        done = step + 1
-        if log:
-            log.write(step, metrics)
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            checkpoints.save(done, stage, optimizer, loader.state_dict())
-        if log:
-            observe(done, config.steps, metrics)
-    if log:
-        log.close()
+    with closing(MetricsLog(out, done)) if rank() == 0 else nullcontext() as log:
+        while micro_batches := list(islice(batches, config.accumulate)):
+            step = micro_batches[0].step
+            factor = learning_rate_factor(step, config)
+            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = rate * factor
+            torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1)[0]))
+            optimizer.zero_grad()
+            moved = [to_device(batch, device) for batch in micro_batches]
+            outputs = forward_backward(stage, model, moved, config.precision)
+            metrics = _numbers(outputs, _clip(optimizer, config.gradient_clip))
+            _check_finite(metrics, step, [i for batch in micro_batches for i in batch.ids])
+            optimizer.step()
+            metrics |= stage.after_step(outputs, metrics, step)
+            now = time.perf_counter()
+            metrics |= {"learning_rate_factor": factor, "seconds": now - clock}
+            clock = now
+            done = step + 1
+            if log:
+                log.write(step, metrics)
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                checkpoints.save(done, stage, optimizer, loader.state_dict())
+            if log:
+                observe(done, config.steps, metrics)
     wait_for_all()
 
 

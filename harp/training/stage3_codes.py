@@ -12,6 +12,7 @@ import torch
 
 from data_schemas.episodes import VIDEOS
 from data_schemas.identity import content_id
+from harp.data.arrays import save_array
 from harp.data.policy_episodes import EpisodeSet
 from harp.data.sampling import horizon_frames
 from harp.latent_action.labels import Labeller
@@ -43,10 +44,7 @@ def episode_codes(
             labels = labeller.codes(
                 frames, "robot", episode.info.instruction, np.stack([first, later], axis=1)
             )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial.npy")
-            np.save(partial, labels)
-            partial.replace(path)
+            save_array(path, labels)
         codes.append(np.load(path, allow_pickle=False))
         progress(done, len(episodes.episodes))
     return codes

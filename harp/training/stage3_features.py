@@ -6,15 +6,14 @@ a frame and camera with the `laptop` encoder, 1.1 MB with the paper's, which is 
 """
 
 import hashlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from data_schemas.episodes import VIDEOS
 from data_schemas.identity import content_id
+from harp.data.arrays import save_array
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.images import camera_image
 from harp.policy.predict import device_of
@@ -40,14 +39,13 @@ def episode_features(
     config = vla.policy_config
     key = content_id("episode features", _state_hash(vla.vision), config.image.model_dump_json())
     folder = episodes.frames_folder / f"features-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
     features = []
     for done, episode in enumerate(episodes.episodes, 1):
         views = []
         for camera in VIDEOS[: config.cameras]:
             path = folder / episodes.frames_name(episode, camera)
             if not path.is_file():
-                _save(path, _encode(vla, episodes.frames(episode, camera)))
+                save_array(path, _encode(vla, episodes.frames(episode, camera)))
             views.append(np.load(path, mmap_mode="r", allow_pickle=False))
         features.append(tuple(views))
         progress(done, len(episodes.episodes))
@@ -65,14 +63,6 @@ def _encode(vla: PrismaticVLA, frames_THWC: np.ndarray) -> np.ndarray:
         images = encoder.preprocess(views.to(device)).to(vla.projector.fc1.weight.dtype)
         parts.append(encoder.adapted(images).half().cpu().numpy())
     return np.concatenate(parts)
-
-
-def _save(path: Path, features: np.ndarray) -> None:
-    partial = path.with_suffix(
-        f".{os.getpid()}.partial.npy"
-    )  # several runs may encode the same video at once
-    np.save(partial, features)
-    partial.replace(path)
 
 
 def _state_hash(module: torch.nn.Module) -> str:
