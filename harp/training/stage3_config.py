@@ -67,7 +67,7 @@ class Stage3Config(BaseModel):
     lora: LoraSettings | None = LoraSettings()
     """None trains all weights but the vision encoder's."""
     vision: Literal["frozen", "adapters", "all"] = "frozen"
-    """What of the vision encoder is trained where `lora` is none."""
+    """What of the vision encoder is trained; `frozen` where there are low-rank updates."""
     data: EpisodeDataConfig = EpisodeDataConfig()
     training: PolicyTrainingConfig
     test_steps: int = Field(default=256, gt=0)
@@ -80,10 +80,15 @@ class Stage3Config(BaseModel):
     """Identity of the demonstrations; filled in when the run starts."""
 
     @model_validator(mode="after")
-    def _features_stay(self) -> "Stage3Config":
-        if self.data.keep_features and (self.lora is not None or self.vision != "frozen"):
+    def _fits(self) -> "Stage3Config":
+        if self.lora and self.vision != "frozen":
             raise ValueError(
-                "data.keep_features needs a vision encoder that is not trained: lora=null and vision=frozen"
+                f"vision={self.vision} is for lora=null; with low-rank updates lora.vision says whether it has some"
+            )
+        if self.data.keep_features and (self.lora.vision if self.lora else self.vision != "frozen"):
+            raise ValueError(
+                "data.keep_features needs a vision encoder that is not trained: lora.vision=false, or lora=null and "
+                "vision=frozen"
             )
         return self
 

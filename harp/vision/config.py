@@ -6,6 +6,9 @@ from harp.vision.vit import ViTConfig
 
 _SIGLIP_PIXELS = (0.5, 0.5, 0.5)
 
+# SigLIP was trained with the tanh form of GELU, and transformers has it; timm 0.9.10, by which Prismatic, OpenVLA and the
+# authors run it, has the exact one. The two differ by less than 5e-4 an activation.
+
 ARCHITECTURES = {
     "dinov2-s14": ViTConfig(
         width=384, depth=12, heads=6, mlp_width=1536, position_grid=37, class_token=True, layer_scale=True
@@ -82,7 +85,7 @@ class VisionConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbones: tuple[BackboneConfig, ...] = Field(min_length=1)
-    image_size: int
+    image_size: int = Field(gt=0)
     """Side of the square input, in pixels."""
 
     @model_validator(mode="after")

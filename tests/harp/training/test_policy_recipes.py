@@ -31,6 +31,8 @@ def test_changes_of_a_preset_keep_the_rest():
     sources = "data.sources=[{labels: a, sides: [robot], weight: 3}, {labels: b}]"
     assert [s.weight for s in load_stage2_recipe("tiny", [sources]).data.sources] == [3, 1]
     assert load_stage3_recipe("smollm2-135m", ["lora=null"]).lora is None
+    frozen = load_stage3_recipe("smollm2-135m", ["lora.vision=false", "data.keep_features=true"])
+    assert frozen.data.keep_features
 
 
 def test_mistakes_are_named():
@@ -38,5 +40,9 @@ def test_mistakes_are_named():
         load_stage2_recipe("tiny", ["policy.preset=huge"])
     with pytest.raises(UserError, match=r"no key 'training\.lr': .*learning_rate"):
         load_stage3_recipe("tiny", ["training.lr=1"])
+    with pytest.raises(UserError, match=r"vision=all is for lora=null"):
+        load_stage3_recipe("smollm2-135m", ["vision=all"])
+    with pytest.raises(UserError, match=r"keep_features needs a vision encoder that is not trained"):
+        load_stage3_recipe("smollm2-135m", ["data.keep_features=true"])
     with pytest.raises(UserError, match=r"There is no recipe 'small'"):
         load_stage3_recipe("small")
