@@ -10,8 +10,8 @@ from rich.table import Table
 from harp.calvin_command import evaluate_calvin
 from harp.closed_loop_command import evaluate_tabletop
 from harp.open_loop_command import evaluate_actions
-from harp.options import LakeOption
-from harp.policy_commands import train_stage2, train_stage3
+from harp.options import AddressOption, LakeOption, SetOption, WorkersOption
+from harp.policy_commands import launcher, train_stage2, train_stage3
 
 app = typer.Typer()
 console = Console()
@@ -47,16 +47,9 @@ def train_stage1(
             help="Row of the paper's tables, e.g. hr, harp-l2, harp-sr, paired-only: changes to the recipe."
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="More than one run on Ray, each with its part of a batch.")
-    ] = 1,
-    address: Annotated[
-        str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="Ray cluster of the workers; default: this machine."),
-    ] = None,
+    set_: SetOption = None,
+    workers: WorkersOption = 1,
+    address: AddressOption = None,
 ) -> None:
     """Train HARP-VE (aligned vision encoder) and HARP-LAM (latent action model) together.
 
@@ -77,13 +70,8 @@ def train_stage1(
 
     overrides = [*(row_overrides(row) if row else []), *(set_ or [])]
     config, folder = load_stage1_recipe(recipe, overrides), version_folder(lake, version)
-    launch = None
-    if workers > 1:
-        from harp.training.ray_workers import OnRay
-
-        launch = OnRay(workers, out, address)
     with bars() as observers:
-        result = run(config, folder, out, launch=launch, observers=observers)
+        result = run(config, folder, out, launch=launcher(workers, out, address), observers=observers)
     if result.already_finished:
         console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")
     else:

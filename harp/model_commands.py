@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harp.options import SetOption
+
 if TYPE_CHECKING:
     from harp.describe import Part, Source
 
@@ -25,9 +27,7 @@ def _group() -> None:
 @app.command()
 def describe(
     recipe: Annotated[str, typer.Option(help="laptop, paper, or a YAML file.")] = "laptop",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")
-    ] = None,
+    set_: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on standard output.")] = False,
 ) -> None:
     """Every part with its shapes, tokens, parameters and the source of its weights.

@@ -32,3 +32,10 @@ RawRootOption = Annotated[
         help="Folder of the raw videos, or s3://bucket/folder.",
     ),
 ]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="More than one run on Ray, each with its part of a batch.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(envvar="RAY_ADDRESS", help="Ray cluster of the workers; default: this machine.")
+]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from harp.options import LakeOption
+from harp.options import AddressOption, LakeOption, SetOption, WorkersOption
 
 if TYPE_CHECKING:
     from harp.training.policy_run import PolicyResult
@@ -16,13 +16,6 @@ console = Console()
 
 OutOption = Annotated[
     Path, typer.Option(help="Folder of the run: checkpoints, logs, policy. A killed run continues.")
-]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")]
-WorkersOption = Annotated[
-    int, typer.Option(min=1, help="More than one run on Ray, each with its part of a batch.")
-]
-AddressOption = Annotated[
-    str | None, typer.Option(envvar="RAY_ADDRESS", help="Ray cluster of the workers; default: this machine.")
 ]
 Stage1Option = Annotated[
     Path | None, typer.Option(help="Finished stage-1 run whose vision encoder the policy takes.")

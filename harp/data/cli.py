@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harp.options import LakeOption
+from harp.options import LakeOption, SetOption
 
 app = typer.Typer(no_args_is_help=True, help="Features of the frozen encoder, kept for all training runs.")
 console = Console()
@@ -28,9 +28,7 @@ def build(
         typer.Option(help="Where features lie; a run in runs/NAME looks for them in runs/frozen_features."),
     ] = Path("runs/frozen_features"),
     recipe: Annotated[str, typer.Option(help="laptop, paper, or a YAML file.")] = "laptop",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")
-    ] = None,
+    set_: SetOption = None,
 ) -> None:
     """Run the frozen encoder over the training frames of a version once, so that stage 1 need not.
 
