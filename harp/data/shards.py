@@ -102,15 +102,22 @@ class ShardReader:
     def _walk(self, sample: SampleIndex) -> "_Members":
         data = io.BytesIO(self._file(sample.shard).read(sample.num_bytes, sample.offset))
         names, places = [], []
-        with tarfile.open(fileobj=data, mode="r:") as tar:
-            for member in tar:
-                if not member.name.startswith(f"{sample.key}."):
-                    raise UserError(
-                        f"The index puts sample {sample.key} at byte {sample.offset} of {sample.shard}, where "
-                        f"{member.name} lies; publish the version again."
-                    )
-                names.append(member.name[len(sample.key) + 1 :])
-                places.append((member.offset_data, member.size))
+        try:
+            with tarfile.open(fileobj=data, mode="r:") as tar:
+                members = tar.getmembers()
+        except tarfile.TarError as error:
+            raise UserError(
+                f"Sample {sample.key} cannot be read at byte {sample.offset} of {sample.shard} ({error}); copy the shard "
+                "again from its source."
+            ) from None
+        for member in members:
+            if not member.name.startswith(f"{sample.key}."):
+                raise UserError(
+                    f"The index puts sample {sample.key} at byte {sample.offset} of {sample.shard}, where "
+                    f"{member.name} lies; publish the version again."
+                )
+            names.append(member.name[len(sample.key) + 1 :])
+            places.append((member.offset_data, member.size))
         layout = self._layouts.setdefault(tuple(names), {name: i for i, name in enumerate(names)})
         return _Members(layout, np.array(places, np.uint32).reshape(-1, 2))
 

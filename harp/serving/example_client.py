@@ -53,16 +53,21 @@ def main() -> None:
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--environment", default="tabletop", help="of the entry points harp.environments")
+    found = {entry.name: entry for entry in entry_points(group="harp.environments")}
+    parser.add_argument("--environment", default="tabletop", choices=sorted(found))
     parser.add_argument("--task", help="default: the environment's first")
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--steps", type=int, help="default: the environment's limit")
     parser.add_argument("--replan", type=int, default=1000, help="actions to play before asking again")
     arguments = parser.parse_args()
-    (entry,) = entry_points(group="harp.environments", name=arguments.environment)
-    environment: Environment[Any] = entry.load()()
-    client = WebsocketClientPolicy(arguments.host, arguments.port, os.environ.get(TOKEN_VARIABLE))
+    environment: Environment[Any] = found[arguments.environment].load()()
     task = arguments.task or environment.tasks[0]
+    if task not in environment.tasks:
+        parser.error(f"argument --task: choose one of {', '.join(environment.tasks)}")
+    try:
+        client = WebsocketClientPolicy(arguments.host, arguments.port, os.environ.get(TOKEN_VARIABLE))
+    except OSError as error:
+        parser.error(f"no server at {arguments.host}:{arguments.port} ({error}); start `harp serve` there")
     for trial in environment.trials(task, arguments.trials):
         success = play(
             client, environment, trial, arguments.steps or environment.episode_limit, arguments.replan

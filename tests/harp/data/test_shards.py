@@ -60,6 +60,15 @@ def test_a_changed_shard_is_refused(version, verify):
         ShardReader(version, verify).frames(sample, "robot", [0])
 
 
+def test_a_shard_whose_size_alone_was_compared_may_still_be_unreadable(version):
+    shard = version.manifest.shards[0]
+    path = version.lake / shard.path
+    path.write_bytes(b"\xff" * shard.num_bytes)
+    sample = next(s for s in version.samples if s.shard == shard.path)
+    with pytest.raises(UserError, match=rf"Sample {sample.key} cannot be read at byte \d+ of {shard.path}"):
+        ShardReader(version, "size").frames(sample, "robot", [0])
+
+
 def test_a_missing_shard_and_a_missing_member_are_named(version):
     sample = version.samples[0]
     reader = ShardReader(version)
