@@ -5,7 +5,7 @@ pretrained vocabulary, the latent actions `<ACT_0>`, `<ACT_1>`, … follow it, a
 On Llama-2 that is `<PAD>` 32000 and `<ACT_i>` 32001 + i in a table of 32064, as OpenVLA and UniVLA have it.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -207,3 +207,25 @@ POLICIES = {
     "llama-2-7b": PolicyConfig(vision=PAPER, language_model=LLAMA_2_7B, dtype="bfloat16"),
 }
 """Stage-2 policies by name; stage 3 adds `action`."""
+
+
+def preset(value: Any) -> Any:
+    """`{preset: NAME, key: value}` of a recipe or a `policy.json` to the sizes of a named policy, with changes on top.
+
+    Raises:
+        ValueError: no such name.
+    """
+    if not isinstance(value, dict) or "preset" not in value:
+        return value
+    changes = {key: change for key, change in value.items() if key != "preset"}
+    if value["preset"] not in POLICIES:
+        raise ValueError(f"unknown preset {value['preset']!r}; the presets are {', '.join(POLICIES)}")
+    return _merged(POLICIES[value["preset"]].model_dump(), changes)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, dict) and isinstance(below.get(key), dict)
+        merged[key] = _merged(below[key], value) if nested else value
+    return merged

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import BaseModel
@@ -15,7 +14,7 @@ from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
 from harp.policy.checkpoints import load_vla_weights
 from harp.policy.checkpoints.folder import CONFIG_FILE, POLICY
-from harp.policy.config import POLICIES, PolicyConfig
+from harp.policy.config import PolicyConfig, preset  # noqa: F401  preset: stage 2 takes it from here
 from harp.policy.language_model import empty_language_model, load_language_model
 from harp.policy.prismatic import PrismaticVLA, cast_weights, empty_prismatic
 from harp.policy.tokenizer import TOKENIZER_FILE, PolicyTokenizer, language_model_folder, load_tokenizer
@@ -166,25 +165,3 @@ def checkpoint_identity(path: Path) -> str:
     if not files:
         raise UserError(f"There is no checkpoint in {path}: no safetensors and no .pt file.")
     return f"{path.name}@{content_id('checkpoint', *(file_sha256(file) for file in files))}"
-
-
-def preset(value: Any) -> Any:
-    """`{preset: NAME, key: value}` of a recipe to the sizes of a named policy, with changes on top.
-
-    Raises:
-        ValueError: no such name.
-    """
-    if not isinstance(value, dict) or "preset" not in value:
-        return value
-    changes = {key: change for key, change in value.items() if key != "preset"}
-    if value["preset"] not in POLICIES:
-        raise ValueError(f"unknown preset {value['preset']!r}; the presets are {', '.join(POLICIES)}")
-    return _merged(POLICIES[value["preset"]].model_dump(), changes)
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        nested = isinstance(value, dict) and isinstance(below.get(key), dict)
-        merged[key] = _merged(below[key], value) if nested else value
-    return merged

@@ -8,9 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from data_schemas.errors import UserError
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints.folder import CONFIG_FILE, policy_in, read_config
-from harp.policy.config import POLICIES, ActionConfig, PolicyConfig
+from harp.policy.config import POLICIES, ActionConfig, PolicyConfig, preset
 from harp.training.config import PolicyTrainingConfig
-from harp.training.policy_run import Start, checkpoint_identity, preset
+from harp.training.policy_run import Start, checkpoint_identity
 from harp.training.stage1_models import finished_config, stage1_identity
 
 

@@ -27,7 +27,7 @@ from harp.policy.action_policy import ActionPolicy, build_action_policy
 from harp.policy.checkpoints.names import published_name
 from harp.policy.checkpoints.openvla_config import behind_features, openvla_config, openvla_preprocessor
 from harp.policy.checkpoints.read import HEAD_OUTPUT, load_head, load_vla_weights
-from harp.policy.config import PolicyConfig
+from harp.policy.config import PolicyConfig, preset
 from harp.policy.normalization import Normalization
 from harp.policy.normalization_files import AUTHORS_FILE, OFT_FILE, read_normalization, write_normalization
 from harp.policy.prismatic import PrismaticVLA, empty_prismatic
@@ -144,7 +144,7 @@ def find_policy(path: str | Path, others: Sequence[str] = ()) -> Path:
 
 
 def read_config(folder: Path) -> PolicyConfig:
-    """The configuration in a folder written here.
+    """The configuration in a folder: all sizes, as it is written here, or a preset with changes, as by hand.
 
     Raises:
         UserError: none there, or of another version.
@@ -152,14 +152,17 @@ def read_config(folder: Path) -> PolicyConfig:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise UserError(
-            f"There is no {CONFIG_FILE} in {folder}; give the configuration of a policy from elsewhere."
+            f"There is no {CONFIG_FILE} in {folder}; docs/policy_training.md says how to write one for a policy from "
+            "elsewhere."
         )
     try:
-        return PolicyConfig.model_validate_json(path.read_text())
+        return PolicyConfig.model_validate(preset(json.loads(path.read_text())))
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         raise UserError(f"{path}, key '{where}': {problem['msg']}.") from None
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}.") from None
 
 
 def _head_file(folder: Path, stem: str) -> Path:

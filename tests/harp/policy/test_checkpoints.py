@@ -143,7 +143,7 @@ def authors_folder(policy: ParallelPolicy, folder: Path, config: PolicyConfig) -
 
 
 @torch.no_grad()
-def test_authors_folder_predicts_as_its_source(tmp_path):
+def test_authors_folder_predicts_as_its_source(tmp_path, monkeypatch):
     config = tiny_config(action=ACTION)
     policy = build_action_policy(tiny_vla(action=ACTION)).eval()
     assert isinstance(policy, ParallelPolicy)
@@ -153,6 +153,14 @@ def test_authors_folder_predicts_as_its_source(tmp_path):
     seen = observations(policy.vla, ["push it", "lift the cup"])
     assert torch.equal(loaded.policy.predict(seen), policy.predict(seen))
     assert loaded.normalization["calvin"].action.dim == 4
+    monkeypatch.setitem(POLICIES, "tiny", tiny_config())
+    by_hand = {"preset": "tiny", "action": {"chunk": 3, "dim": 4, "proprioception_dim": 5}}
+    (tmp_path / "policy.json").write_text(json.dumps(by_hand))
+    assert find_policy(tmp_path) == tmp_path
+    described = load_policy(tmp_path)
+    assert described.policy is not None
+    assert torch.equal(described.policy.predict(seen), policy.predict(seen))
+    (tmp_path / "policy.json").unlink()
     for step in (tmp_path / "action_head.pt", tmp_path / "proprio_projector.pt"):  # OpenVLA-OFT's names
         step.rename(step.with_name(f"{step.stem}--150000_checkpoint.pt"))
     again = load_policy(tmp_path, config)
@@ -233,6 +241,10 @@ def test_folders_that_lack_something(tmp_path):
     (tmp_path / "p" / "policy.json").write_text(json.dumps(config | {"colour": "red"}))
     with pytest.raises(UserError, match="key 'colour'"):
         load_policy(tmp_path / "p")
+    for content, found in (('{"preset": "huge"}', "unknown preset 'huge'"), ("{", "cannot be read")):
+        (tmp_path / "p" / "policy.json").write_text(content)
+        with pytest.raises(UserError, match=found):
+            load_policy(tmp_path / "p")
 
 
 def test_a_policy_is_found_in_its_folder_and_in_that_of_its_run(tmp_path):
