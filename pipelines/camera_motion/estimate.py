@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipelines.video.shrink import shrunk
+
 SIDE = 480
 """Longer side of the frames that are analysed: at most, pixels."""
 CELLS, PER_CELL = 48, 6
@@ -68,7 +70,7 @@ def estimate_camera_path(frames: Iterable[np.ndarray], wrists: np.ndarray, reach
     previous = np.empty(0)
     to_small = np.eye(3)
     for frame, wrist in zip(frames, wrists, strict=True):
-        small, to_small = _shrunk(frame)
+        small, to_small = _analysed(frame)
         hand = to_small[:2, :2] @ wrist + to_small[:2, 2], reach * max(small.shape)
         motion, share = (np.eye(3), 1.0) if key is None else _follow(key, previous, small)
         last = transforms[-1] if transforms else np.eye(3)
@@ -126,12 +128,9 @@ def _corners(image: np.ndarray, hand: np.ndarray, radius: float) -> np.ndarray:
     return found[order[rank < PER_CELL], 0]
 
 
-def _shrunk(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _analysed(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Grey image whose longer side is at most `SIDE`, and the (3, 3) map to its pixels."""
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    height, width = gray.shape
-    scale = min(1.0, SIDE / max(height, width))
-    if scale < 1:
-        gray = cv2.resize(gray, (round(scale * width), round(scale * height)), interpolation=cv2.INTER_AREA)
-    x, y = gray.shape[1] / width, gray.shape[0] / height
-    return gray, np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
+    small, _ = shrunk(gray, SIDE)
+    x, y = small.shape[1] / gray.shape[1], small.shape[0] / gray.shape[0]
+    return small, np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.video.shrink import shrunk
 
 PROMPT = (
     "These frames, in order of time, show one manipulation by a human hand or a robot. Which single object is "
@@ -45,6 +46,4 @@ def parse(answer: str) -> str:
 
 def pictures(frames: Sequence[np.ndarray] | np.ndarray, max_side: int) -> list[Image.Image]:
     """Frames (S, H, W, 3) as pictures of at most `max_side` pixels on the longer side."""
-    scale = min(1.0, max_side / max(frames[0].shape[:2]))
-    size = [round(scale * side) for side in frames[0].shape[1::-1]]
-    return [Image.fromarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)) for frame in frames]
+    return [Image.fromarray(shrunk(frame, max_side)[0]) for frame in frames]

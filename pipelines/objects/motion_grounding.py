@@ -76,7 +76,7 @@ class MotionGrounder(ObjectGrounder):
         video = request.video
         if len(video) < 2:
             return None
-        views = scene_views(*sample_clip(video.frames, len(video), video.width, video.height))
+        views = scene_views(*sample_clip(video))
         path = agent_path(views, request.wrist, request.embodiment)
         if np.isfinite(path.wrists).all(axis=1).sum() < MIN_SEEN:
             return None

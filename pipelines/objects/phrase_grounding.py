@@ -124,7 +124,7 @@ def choose(request: GroundingRequest, things: Sequence[Candidate]) -> Candidate 
     if len(things) < 2:
         return things[0] if things else None
     video = request.video
-    views = scene_views(*sample_clip(video.frames, len(video), video.width, video.height))
+    views = scene_views(*sample_clip(video))
     path = agent_path(views, request.wrist, request.embodiment)
     if np.isfinite(path.wrists).all(axis=1).sum() < MIN_SEEN:
         return max(things, key=lambda thing: (-thing.frame, thing.detection.score))

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipelines.objects.base import FrameSource
 from pipelines.objects.colour import channel_range, colour_distance
+from pipelines.video.shrink import shrunk
 
 MAX_SIDE = 224
 """Clips are analysed at this many pixels on the longer side."""
@@ -77,13 +79,12 @@ class Views:
         return off_early & off_late
 
 
-def sample_clip(read, total: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray, float]:
+def sample_clip(video: FrameSource) -> tuple[np.ndarray, np.ndarray, float]:
     """At most `MAX_FRAMES` frames, evenly spaced, reduced to `MAX_SIDE`: frames (S, h, w, 3), indices, scale."""
+    total = len(video)
     indices = np.unique(np.linspace(0, total - 1, min(total, MAX_FRAMES)).round().astype(int))
-    scale = min(1.0, MAX_SIDE / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    frames = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in read(indices)])
-    return frames, indices, scale
+    frames, scales = zip(*(shrunk(frame, MAX_SIDE) for frame in video.frames(indices)), strict=True)
+    return np.stack(frames), indices, scales[0]
 
 
 def scene_views(frames: np.ndarray, indices: np.ndarray, scale: float) -> Views:
