@@ -57,17 +57,20 @@ def is_remote(path: Path) -> bool:
     return isinstance(path, UPath)
 
 
-def fingerprint(path: Path) -> str:
-    """Of a file in an object store: changes when it is replaced, without reading it; `absent` where there is none.
+def fingerprints(folder: Path) -> dict[str, str]:
+    """Name -> what changes when the file is replaced, without reading it: all that lies in a folder of an object store.
 
-    Folders of an object store have no time of their own: theirs is always the same.
+    One listing, where every look would be a request. Folders have no time of their own: theirs is always the same.
     """
-    assert isinstance(path, UPath)
+    assert isinstance(folder, UPath)
     try:
-        info = path.fs.info(path.path)
+        found = folder.fs.ls(folder.path, detail=True)
     except FileNotFoundError:
-        return "absent"
-    return f"{info['size']}:{info['ETag']}" if info["type"] == "file" else "folder"
+        return {}
+    return {
+        os.path.basename(e["name"]): f"{e['size']}:{e['ETag']}" if e["type"] == "file" else "folder"
+        for e in found
+    }
 
 
 def on_disk(path: Path) -> str | BinaryIO:

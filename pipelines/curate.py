@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import compress, islice
+from operator import attrgetter
 from pathlib import Path
 
 from data_schemas.cues import WristTrack
@@ -27,7 +28,7 @@ from pipelines.engine.ledger import unsolved
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Stage
 from pipelines.engine.summary import StageFailed, StageSummary
-from pipelines.engine.work import Work
+from pipelines.engine.work import Labels, Work
 from pipelines.objects.stage import ObjectStage
 from pipelines.outlines import RunView, SubjectOutline
 from pipelines.quality.verdict import VerdictStage
@@ -122,7 +123,7 @@ class Curation:
             kept = [subject for subject in accepted if subject.subject_id not in left_out]
             shards = plan_shards(kept, self.recipe.shards)
             work = Work(
-                {i: shard.label for i, shard in sorted(shards.items())},
+                Labels(dict(sorted(shards.items())), attrgetter("label")),
                 lambda ids, shards=shards: self.view.shard_inputs(shards[i] for i in ids),
             )
             summary = self._run("shards", work, max_failed_fraction=1.0)
@@ -149,21 +150,20 @@ class Curation:
 
     def work(self, stage: str) -> Work:
         """All items of a stage that comes after ingestion and before the shards."""
-        view = self.view
+        view, source = self.view, attrgetter("source")
         match stage:
             case "wrist_tracks":
-                return Work({i: o.source for i, o in view.outlines.items()}, view.videos)
+                return Work(Labels(view.outlines, source), view.videos)
             case "camera_motion" | "object_tracks":
                 wanted = self.recipe.camera.moving if stage == "camera_motion" else ("human", "robot")
                 tracked = self.lake.ids(WristTrack, self.keys["wrist_tracks"]) if wanted else ()
                 found = view.outlines.items()
-                labels = {i: o.source for i, o in found if i in tracked and o.embodiment in wanted}
-                return Work(labels, view.tracks)
+                outlines = {i: o for i, o in found if i in tracked and o.embodiment in wanted}
+                return Work(Labels(outlines, source), view.tracks)
             case "alignments":
-                return Work({i: pair.robot.source for i, pair in view.pairs.items()}, view.pair_inputs)
+                return Work(Labels(view.pairs, attrgetter("robot.source")), view.pair_inputs)
             case "verdicts":
-                labels = {i: subject.reference.source for i, subject in view.subjects.items()}
-                return Work(labels, view.verdict_inputs)
+                return Work(Labels(view.subjects, attrgetter("reference.source")), view.verdict_inputs)
         raise KeyError(stage)
 
     def accepted(self) -> list[SubjectOutline]:

@@ -36,16 +36,13 @@ class SubjectOutline(NamedTuple):
     """What planning needs of a pair, or of a demonstration without partner."""
 
     subject_id: str
+    kind: str
+    """`pair`, `human` or `robot`."""
+    dataset: str
+    pair_key: str | None
     human: Outline | None
     robot: Outline | None
     missing_half: bool
-
-    @property
-    def kind(self) -> str:
-        """`pair`, `human` or `robot`."""
-        if self.human and self.robot:
-            return "pair"
-        return self.reference.embodiment
 
     @property
     def reference(self) -> Outline:
@@ -53,14 +50,6 @@ class SubjectOutline(NamedTuple):
         outline = self.robot or self.human
         assert outline is not None, f"subject {self.subject_id} has no side"
         return outline
-
-    @property
-    def dataset(self) -> str:
-        return self.reference.dataset
-
-    @property
-    def pair_key(self) -> str | None:
-        return self.reference.pair_key
 
     @property
     def sides(self) -> list[Outline]:
@@ -102,12 +91,15 @@ class RunView:
     @cached_property
     def subjects(self) -> dict[str, SubjectOutline]:
         """All that is judged and published, by subject id."""
-        found = {i: SubjectOutline(i, p.human, p.robot, False) for i, p in self.pairs.items()}
+        found = {
+            i: SubjectOutline(i, "pair", robot.dataset, robot.pair_key, human, robot, False)
+            for i, (human, robot) in self.pairs.items()
+        }
         for missing_half, group in ((True, self.pairing.missing_half), (False, self.pairing.singles)):
-            for outline in group:
-                sides = (outline, None) if outline.embodiment == "human" else (None, outline)
-                found[outline.demonstration_id] = SubjectOutline(
-                    outline.demonstration_id, *sides, missing_half
+            for o in group:
+                sides = (o, None) if o.embodiment == "human" else (None, o)
+                found[o.demonstration_id] = SubjectOutline(
+                    o.demonstration_id, o.embodiment, o.dataset, o.pair_key, *sides, missing_half
                 )
         return dict(sorted(found.items()))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from data_schemas.identity import pair_id
@@ -47,19 +48,21 @@ def pair_up(demonstrations: Iterable[D]) -> Pairing[D]:
 
     The order of the result depends on the demonstrations only, not on the order they come in.
     """
-    ordered = sorted(demonstrations, key=lambda d: d.demonstration_id)
-    halves: dict[str, dict[str, D]] = {"human": {}, "robot": {}}
-    for d in reversed(ordered):
-        if d.pair_key is not None:
-            halves[d.embodiment][d.pair_key] = d
-    humans, robots = halves["human"], halves["robot"]
-    complete = humans.keys() & robots.keys()
-    missing_half, singles = [], []
-    for d in ordered:
+    by_id = attrgetter("demonstration_id")
+    humans: dict[str, D] = {}
+    robots: dict[str, D] = {}
+    singles, others = [], []
+    for d in sorted(demonstrations, key=by_id):
+        halves = humans if d.embodiment == "human" else robots
         if d.pair_key is None:
             singles.append(d)
-        elif d.pair_key not in complete:
-            missing_half.append(d)
-        elif d is not halves[d.embodiment][d.pair_key]:
-            singles.append(d)
-    return Pairing([Pair(humans[key], robots[key]) for key in sorted(complete)], missing_half, singles)
+        elif halves.setdefault(d.pair_key, d) is not d:
+            others.append(d)
+    complete = humans.keys() & robots.keys()
+    missing_half = [d for d in (*humans.values(), *robots.values(), *others) if d.pair_key not in complete]
+    singles += [d for d in others if d.pair_key in complete]
+    return Pairing(
+        [Pair(humans[key], robots[key]) for key in sorted(complete)],
+        sorted(missing_half, key=by_id),
+        sorted(singles, key=by_id),
+    )

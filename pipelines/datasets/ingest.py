@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput
 from pipelines.datasets.base import Reader, Skip
-from pipelines.datasets.clip_files import source_id
+from pipelines.datasets.clip_files import file_states, source_id
 from pipelines.datasets.registry import check_options, get_reader
 from pipelines.engine.stage import Done, Failed, Filtered, Outcome, Stage, StageConfig
-from pipelines.engine.work import Work
+from pipelines.engine.work import Labels, Work
 from pipelines.inputs import SourceClip
 
 SourcePayload = tuple[SourceClip, Path]
@@ -44,8 +44,9 @@ class IngestConfig(StageConfig):
 
 def source_work(clips: Iterable[SourceClip], raw_root: Path) -> Work[SourcePayload]:
     """One item a clip; see `clip_files.source_id` for when its id changes."""
-    found = {source_id(clip, raw_root): clip for clip in clips}
-    labels = {i: f"{clip.source} [{clip.camera}]" for i, clip in found.items()}
+    state_of = file_states(raw_root)
+    found = {source_id(clip, state_of): clip for clip in clips}
+    labels = Labels(found, lambda clip: f"{clip.source} [{clip.camera}]")
     return Work(labels, lambda ids: {i: (found[i], raw_root) for i in ids})
 
 

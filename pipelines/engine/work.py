@@ -14,9 +14,26 @@ from typing import Generic, Self, TypeVar
 from pipelines.engine.stage import Item
 
 Payload = TypeVar("Payload")
+T = TypeVar("T")
 
 CHUNK = 2048
 """Payloads in the driver's memory at a time. A pair's tracks and indices take about 50 kB, so a chunk 100 MB."""
+
+
+class Labels(Mapping[str, str]):
+    """Item id -> label for people, made when asked for: few of the items are ever named."""
+
+    def __init__(self, items: Mapping[str, T], label: Callable[[T], str]) -> None:
+        self._items, self._label = items, label
+
+    def __getitem__(self, item_id: str) -> str:
+        return self._label(self._items[item_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ wxyz; seconds. What is unknown is NaN and not visible.
 """
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+import scipy
 
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput
@@ -77,9 +77,9 @@ def _interpolate_poses(pose_times: np.ndarray, poses: np.ndarray, times: np.ndar
     if known.any():
         distinct, first = np.unique(pose_times, return_index=True)
         quaternions = np.where(broken, [1.0, 0.0, 0.0, 0.0], poses[:, 3:])[first]
-        rotations = Rotation.from_quat(quaternions, scalar_first=True)
+        rotations = scipy.spatial.transform.Rotation.from_quat(quaternions, scalar_first=True)
         if len(distinct) > 1:
-            rotations = Slerp(distinct, rotations)(times[known])
+            rotations = scipy.spatial.transform.Slerp(distinct, rotations)(times[known])
         result[known, 3:] = rotations.as_quat(canonical=True, scalar_first=True)
     return result
 

@@ -3,7 +3,6 @@
 Times are those of the video file.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +11,7 @@ from data_schemas.demonstrations import Demonstration
 from pipelines.datasets.base import Reader, ReaderOptions, make_demonstration
 from pipelines.datasets.clip_files import index_clip, inside
 from pipelines.datasets.clips.calibration import load_calibration, parse_calibration
-from pipelines.datasets.clips.table import load_table
+from pipelines.datasets.clips.table import read_table
 from pipelines.datasets.robot_state import RobotState
 from pipelines.inputs import SourceClip
 
@@ -32,13 +31,13 @@ class ClipsReader(Reader[ClipsOptions]):
     options_type: ClassVar[type[ReaderOptions]] = ClipsOptions
 
     def discover(self, raw_root: Path) -> Iterator[SourceClip]:
-        uses: Counter[tuple[str, str]] = Counter()
-        for row in load_table(raw_root / self.options.table):
-            for embodiment in ("human", "robot"):
-                if row[embodiment]:
+        uses: dict[str, dict[str, int]] = {"human": {}, "robot": {}}
+        for row in read_table(raw_root / self.options.table):
+            for embodiment, used in uses.items():
+                if video := row[embodiment]:
                     # The same video in several pairs is several demonstrations: each needs its own id.
-                    earlier = uses[embodiment, row[embodiment]]
-                    uses[embodiment, row[embodiment]] += 1
+                    earlier = used.get(video, 0)
+                    used[video] = earlier + 1
                     camera = f"{CAMERA}:{row['pair_id'] or earlier}" if earlier else CAMERA
                     yield self._clip(row, embodiment, camera)
 

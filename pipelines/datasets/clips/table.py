@@ -12,8 +12,9 @@ is a clip that was never meant to be paired.
 
 import csv
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from data_schemas.errors import UserError
 
@@ -23,8 +24,12 @@ OPTIONAL = ("calibration", "task", "license")
 logger = logging.getLogger(__name__)
 
 
-def load_table(path: Path) -> list[dict[str, str]]:
-    """Rows of the table with every column of REQUIRED and OPTIONAL; raises `UserError` for any defect."""
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of the table with every column of REQUIRED and OPTIONAL, one by one: a table may have 100,000.
+
+    Raises:
+        UserError: for any defect, when its line comes.
+    """
     if not path.is_file():
         raise UserError(
             f"{path} is missing: the clips reader expects a table with the columns {', '.join(REQUIRED)} "
@@ -34,11 +39,15 @@ def load_table(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             columns = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
+            yield from _rows(path, reader, columns)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
     except csv.Error as error:
         raise UserError(f"{path} is no CSV table: {error}; mend that line.") from None
+
+
+def _rows(path: Path, reader: Any, columns: list[str]) -> Iterator[dict[str, str]]:
+    """The rows below a header of these columns."""
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise UserError(
@@ -48,10 +57,10 @@ def load_table(path: Path) -> list[dict[str, str]]:
     if extra:
         logger.warning("%s: columns %s are not read", path, ", ".join(extra))
     seen: dict[str, int] = {}
-    table = []
     empty = dict.fromkeys(REQUIRED + OPTIONAL, "")
     places = {name: columns.index(name) for name in empty if name in columns}
-    for line, row in rows:
+    for row in filter(None, reader):
+        line = reader.line_num
         if len(row) != len(columns):
             raise UserError(
                 f"{path} line {line} has not {len(columns)} fields: quote an instruction that holds a comma."
@@ -61,8 +70,7 @@ def load_table(path: Path) -> list[dict[str, str]]:
             raise UserError(f"{path} line {line} {problem}")
         if cells["pair_id"]:
             seen[cells["pair_id"]] = line
-        table.append(cells)
-    return table
+        yield cells
 
 
 def _problem(row: Mapping[str, str], seen: Mapping[str, int]) -> str:

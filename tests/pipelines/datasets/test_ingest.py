@@ -1,5 +1,7 @@
 """The ingest stage: outcomes with names, ids that follow the files, and keys that follow the options."""
 
+import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -58,6 +60,21 @@ def test_items_follow_the_files(tmp_path: Path) -> None:
     os.utime(root / "RH20T_cfg3" / scene_name(human=True) / "metadata.json", ns=(1, 1))
     assert items(root)[1].item_id != replaced[1]
     pickle.loads(pickle.dumps(items(root)[0]))
+
+
+def test_ids_are_those_of_the_plain_definition(tmp_path: Path) -> None:
+    root = write_tree(tmp_path)
+    for item in items(root):
+        clip, _ = item.payload
+        states = []
+        for name in clip.hints["watch"]:
+            path = root / name
+            state = f"{path.stat().st_size}:{path.stat().st_mtime_ns}" if path.exists() else "absent"
+            states.append(f"{name}:{state}")
+        hints = json.dumps(clip.hints, sort_keys=True)
+        parts = ("source", clip.dataset, clip.source, clip.camera, clip.pair_key or "", hints, *states)
+        framed = b"".join(len(part.encode()).to_bytes(8, "little") + part.encode() for part in parts)
+        assert item.item_id == hashlib.blake2b(framed, digest_size=8).hexdigest()
 
 
 def test_a_mended_instruction_is_read_anew(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ import pytest
 
 from data_schemas.errors import BadInput, UserError
 from data_schemas.pairs import Shard
-from data_schemas.storage import fingerprint, location, upload_if_absent
+from data_schemas.storage import fingerprints, location, upload_if_absent
 from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion, version_folder
-from pipelines.datasets.clip_files import inside
+from pipelines.datasets import clip_files
+from pipelines.datasets.clip_files import file_states, inside
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
@@ -152,12 +153,32 @@ def test_the_first_of_two_writers_of_a_name_wins(store: str, tmp_path: Path):
 
 
 def test_a_replaced_file_is_seen_without_reading_it(store: str):
-    path = location(f"{store}/raw/x.bin")
-    assert fingerprint(path) == "absent"
+    root = location(f"{store}/watched")
+    path = root / "human" / "x.bin"
+
+    def state(relative: str = "human/x.bin") -> str:
+        return file_states(root)(relative)
+
+    assert state() == "absent"
     path.write_bytes(b"one")
-    before = fingerprint(path)
+    before = state()
+    looked_at = fsspec.filesystem("s3").info(str(path))
+    assert before == f"{looked_at['size']}:{looked_at['ETag']}", "a listing says what a single look says"
     path.write_bytes(b"two")
-    assert fingerprint(path) not in (before, "absent")
+    assert state() not in (before, "absent")
+    assert state("human") == "folder"
+    assert state("human/y.bin") == state("robot/x.bin") == "absent"
+
+
+def test_a_folder_is_listed_once(store: str, monkeypatch: pytest.MonkeyPatch):
+    folder = location(f"{store}/many")
+    for i in range(3):
+        (folder / f"{i}.bin").write_bytes(b"x")
+    listed = []
+    monkeypatch.setattr(clip_files, "fingerprints", lambda path: listed.append(path) or fingerprints(path))
+    state_of = file_states(folder.parent)
+    assert len({state_of(f"many/{i}.bin") for i in (0, 1, 2, 0)}) == 1
+    assert listed == [folder]
 
 
 def test_run_records_and_sources(store: str):
