@@ -9,6 +9,7 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_schemas.errors import UserError
 from harp.training.loop import TrainingDiverged
@@ -16,9 +17,8 @@ from harp.training.metrics import read_metrics
 from harp.training.progress import Observers
 from harp.training.stage1 import ADAPTERS, LATENT_ACTION, OBJECTIVE, train_stage1
 from tests.harp.tiny_version import write_version
+from tests.harp.training.killed_runs import Killed, kill_at, losses
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
-
-TIMES = ("seconds",)
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +30,6 @@ def text(tmp_path_factory):
 def version(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lake")
     return write_version(folder, pairs=8, held_out=2, humans=2, robots=2, frames=10)
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(step):
-    def observe(done, total, metrics):
-        if done == step:
-            raise Killed
-
-    return Observers(features=lambda done, total: None, step=observe)
-
-
-def losses(run):
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(run)]
 
 
 def test_a_killed_run_gives_the_losses_of_one_never_killed(version, text, tmp_path):
@@ -63,6 +47,37 @@ def test_a_killed_run_gives_the_losses_of_one_never_killed(version, text, tmp_pa
         a, b = load_file(tmp_path / "killed" / name), load_file(tmp_path / "whole" / name)
         assert all(torch.equal(a[key], b[key]) for key in b)
     assert len(list((tmp_path / "killed" / "checkpoints").iterdir())) == 1
+
+
+def test_tensorboard_shows_the_numbers_of_the_log_once_each(version, text, tmp_path):
+    config = tiny_config(text, training__steps=4, training__checkpoint_every=2)
+    with pytest.raises(Killed):
+        train_stage1(config, version, tmp_path / "run", observers=kill_at(3))
+    train_stage1(config, version, tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    rows = losses(tmp_path / "run")
+    for name in rows[0].keys() - {"step"}:
+        shown = events.Scalars(f"train/{name}")
+        assert [event.step for event in shown] == [0, 1, 2, 3], name
+        assert [event.value for event in shown] == pytest.approx([row[name] for row in rows]), name
+
+
+def test_bf16_begins_as_fp32_does_and_resumes_as_exactly(version, text, tmp_path):
+    settings = {"training__steps": 3, "training__checkpoint_every": 1}
+    train_stage1(tiny_config(text, **settings), version, tmp_path / "fp32")
+    config = tiny_config(text, training__precision="bf16", **settings)
+    train_stage1(config, version, tmp_path / "bf16")
+    with pytest.raises(Killed):
+        train_stage1(config, version, tmp_path / "killed", observers=kill_at(2))
+    train_stage1(config, version, tmp_path / "killed")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "bf16")
+    exact, rounded = (losses(tmp_path / kind)[0] for kind in ("fp32", "bf16"))
+    assert rounded["loss"] != exact["loss"]
+    for name in ("loss", "alignment", "keypoints", "prediction"):
+        assert rounded[name] == pytest.approx(exact[name], rel=0.03), name
+    for file in (ADAPTERS, LATENT_ACTION):
+        trained = load_file(tmp_path / "bf16" / file)
+        assert {t.dtype for t in trained.values() if t.is_floating_point()} == {torch.float32}
 
 
 def train_and_die(config, version, out, step):

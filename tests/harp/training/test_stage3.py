@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from tests.harp.tiny_version import write_version
 from tests.harp.training.killed_runs import Killed, kill_at, losses
 from tests.harp.training.tiny_demonstrations import STEPS, TASKS, write_demonstrations
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
+from tests.harp.training.worker_processes import run_on_processes
 
 CHUNK = 3
 
@@ -148,6 +150,19 @@ def test_steps_that_bfloat16_would_round_away_arrive(demonstrations, tmp_path, l
     asked, _ = requests(episode_set(demonstrations, tmp_path / "episode_frames"))
     third_view_only = replace(asked[0], images=asked[0].images[:1])
     assert np.isfinite(Predictor.load(result.policy).act_batch([third_view_only])).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", [False, True])
+def test_two_workers_train_like_one(demonstrations, stage2, tmp_path, sharding):
+    config = recipe(lora={"rank": 4, "alpha": 8}, data__cameras=1)
+    one = train_stage3(config, str(stage2), demonstrations, tmp_path / "one")
+    config = recipe(lora={"rank": 4, "alpha": 8}, data__cameras=1, training__sharding=sharding)
+    launch = partial(run_on_processes, workers=2, meeting=tmp_path / "meeting")
+    two = train_stage3(config, str(stage2), demonstrations, tmp_path / "two", launch=launch)
+    for mine, other in zip(losses(one.run), losses(two.run), strict=True):
+        assert mine == pytest.approx(other, rel=1e-3), mine["step"]
+    assert two.tests["demonstrations_l1"] == pytest.approx(one.tests["demonstrations_l1"], rel=1e-3)
 
 
 def test_accumulation_is_exact(demonstrations, stage2, tmp_path):
