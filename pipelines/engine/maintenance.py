@@ -8,14 +8,17 @@ within that time, still find them.
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltalake import DeltaTable
 
+from data_schemas.camera import CameraMotion
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import UserError
+from data_schemas.latent_actions import LABELS, LatentActions
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Alignment, Shard, Verdict
 from data_schemas.row import Row
@@ -25,10 +28,12 @@ from pipelines.engine.lake import Lake
 TABLES: tuple[type[Row], ...] = (
     Demonstration,
     WristTrack,
+    CameraMotion,
     ObjectTrack,
     Alignment,
     Verdict,
     Shard,
+    LatentActions,
     LedgerEntry,
 )
 
@@ -85,8 +90,11 @@ def _optimize(name: str, delta: DeltaTable, retention_hours: int) -> Optimized:
 def remove_drafts(root: Path, older_than_hours: float) -> int:
     """Remove temporary files of writers that were killed; how many there were."""
     oldest = time.time() - older_than_hours * 3600
-    drafts = [p for folder in ("shards", "versions", "runs") for p in (root / folder).rglob(".*.tmp")]
-    old = [path for path in drafts if path.stat().st_mtime < oldest]
-    for path in old:
-        path.unlink(missing_ok=True)
-    return len(old)
+    removed = 0
+    for folder in ("shards", "versions", "runs", LABELS):
+        for path in (root / folder).rglob(".*.tmp"):
+            with suppress(FileNotFoundError):  # its writer has just finished it
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+                    removed += 1
+    return removed

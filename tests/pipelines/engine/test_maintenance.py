@@ -1,0 +1,47 @@
+"""Every table of a lake is kept small, and writers that finish meanwhile disturb nobody."""
+
+import importlib
+import os
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+
+import data_schemas
+from data_schemas.camera import CameraMotion
+from data_schemas.row import Row
+from data_schemas.samples import SampleIndex
+from pipelines.engine.lake import Lake
+from pipelines.engine.maintenance import TABLES, optimize, remove_drafts
+
+
+def test_every_table_is_known() -> None:
+    """All rows of the contract are a table's, but for those of a version's index."""
+    for module in pkgutil.iter_modules(data_schemas.__path__, "data_schemas."):
+        importlib.import_module(module.name)
+    declared = {row for row in Row.__subclasses__() if row.__module__.startswith("data_schemas.")}
+    assert set(TABLES) == declared - {SampleIndex}
+
+
+def test_camera_motion_is_compacted(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    for i in range(6):
+        row = CameraMotion(f"d{i}", "made", np.tile(np.eye(3), (2, 1, 1)), np.ones(2, np.float32))
+        lake.append(CameraMotion, "key", [(f"d{i}", row)])
+    (done,) = optimize(lake)
+    assert (done.table, done.files_before, done.files_after) == ("camera_motion", 6, 1)
+    assert lake.ids(CameraMotion, "key") == {f"d{i}" for i in range(6)}
+
+
+def test_only_old_drafts_are_removed(tmp_path: Path) -> None:
+    old, young, other = (tmp_path / "runs" / name for name in (".old.tmp", ".young.tmp", "run.json"))
+    old.parent.mkdir()
+    for path in (old, young, other):
+        path.touch()
+    os.utime(old, (0, 0))
+    # A name that is there no more when it is looked at, as of a writer that has just finished.
+    (old.parent / ".gone.tmp").symlink_to(tmp_path / "nothing")
+    assert remove_drafts(tmp_path, 24) == 1
+    assert not old.exists()
+    assert young.exists()
+    assert other.exists()
