@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from data_schemas.errors import UserError
 from data_schemas.row import Row
 
 PROVENANCE = ("source", "box_source")
@@ -65,9 +66,19 @@ class Comparison:
 
 
 def compare(before: Mapping[str, Row], after: Mapping[str, Row], tolerance: Tolerance) -> Comparison:
-    """Compare rows by item id."""
+    """Compare rows by item id.
+
+    Raises:
+        UserError: the tolerance names a column that the rows do not have.
+    """
     both = sorted(before.keys() & after.keys())
-    names = [f.name for f in fields(before[both[0]]) if f.name not in tolerance.ignore] if both else []
+    columns = [f.name for f in fields(before[both[0]])] if both else []
+    named = {*(tolerance.columns or ()), *tolerance.ignore} - {*PROVENANCE, *columns}
+    if both and named:
+        raise UserError(
+            f"There is no column {', '.join(sorted(named))}: the rows have {', '.join(columns)}; name one of those."
+        )
+    names = [name for name in columns if name not in tolerance.ignore]
     return Comparison(
         rows=len(both),
         only_before=sorted(before.keys() - after.keys()),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from data_schemas.cues import WristTrack
-from pipelines.comparison import Tolerance, compare
+from data_schemas.errors import UserError
+from pipelines.comparison import PROVENANCE, Tolerance, compare
 
 
 def track(i: int) -> WristTrack:
@@ -57,3 +58,10 @@ def test_other_lengths_and_missing_rows_fail(rows) -> None:
     assert not compare(rows, rows | {"d0": shorter}, Tolerance(1e9)).passed
     fewer = compare(rows, {i: row for i, row in rows.items() if i != "d3"}, Tolerance())
     assert (fewer.passed, fewer.only_before, fewer.only_after) == (False, ["d3"], [])
+
+
+def test_a_column_that_is_not_there_is_a_mistake(rows) -> None:
+    with pytest.raises(UserError, match=r"no column pionts: the rows have .*points"):
+        compare(rows, rows, Tolerance(0.0, {"pionts": 2.0}))
+    with pytest.raises(UserError, match="no column flag:"):
+        compare(rows, rows, Tolerance(ignore=(*PROVENANCE, "flag")))
