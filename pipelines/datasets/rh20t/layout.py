@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from data_schemas.errors import UserError
-from data_schemas.storage import is_remote
+from data_schemas.storage import fingerprints, is_remote
 
 SCENE_NAME = re.compile(
     r"task_(?P<task>\d{4})_user_(?P<user>\d{4})_scene_(?P<scene>\d{4})_cfg_(?P<cfg>\d{4})(?P<human>_human)?"
@@ -106,7 +106,7 @@ def _walk(root: Path, folder: PurePosixPath, depth: int) -> Iterator[Scene]:
 def subfolders(folder: Path) -> list[str]:
     """Sorted names of the folders in a folder."""
     if is_remote(folder):
-        return sorted(child.name for child in folder.iterdir() if child.is_dir())
+        return sorted(name for name, state in fingerprints(folder).items() if state == "folder")
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir())
 

@@ -21,6 +21,7 @@ from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion, version_folder
 from pipelines.datasets import clip_files
 from pipelines.datasets.clip_files import file_states, inside
+from pipelines.datasets.rh20t.layout import subfolders
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
@@ -171,7 +172,7 @@ def test_a_replaced_file_is_seen_without_reading_it(store: str):
 
 
 def test_a_folder_is_listed_once(store: str, monkeypatch: pytest.MonkeyPatch):
-    folder = location(f"{store}/many")
+    folder = location(f"{store}/listed/many")
     for i in range(3):
         (folder / f"{i}.bin").write_bytes(b"x")
     listed = []
@@ -179,6 +180,9 @@ def test_a_folder_is_listed_once(store: str, monkeypatch: pytest.MonkeyPatch):
     state_of = file_states(folder.parent)
     assert len({state_of(f"many/{i}.bin") for i in (0, 1, 2, 0)}) == 1
     assert listed == [folder]
+    (folder / "deep" / "x.bin").write_bytes(b"x")
+    assert subfolders(folder.parent) == [folder.name]
+    assert subfolders(folder) == ["deep"]
 
 
 def test_run_records_and_sources(store: str):
