@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from data_schemas.errors import UserError
 
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def _end(sentence: str) -> None:
-    Console(stderr=True).print(f"[bold red]harp:[/] {sentence}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"[bold red]harp:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
     sys.exit(2)
 
 

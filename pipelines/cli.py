@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harp.options import LakeOption, RawRootOption
@@ -84,7 +85,7 @@ def curate(
 
     loaded = load_curate_recipe(recipe, _changes(set_, max_failed_fraction))
     with ProgressBars() as bars, make_executor(executor) as workers:
-        curation = Curation(loaded, root.resolve(), Lake(lake), workers, limit, bars)
+        curation = Curation(loaded, root, Lake(lake), workers, limit, bars)
         run(curation)
     print_run(curation.record, curation.lake, curation.view)
 
@@ -185,13 +186,17 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
     from pipelines.engine.lake import Lake
     from pipelines.shards.publish import list_versions
 
+    manifests = list_versions(Lake(lake))
+    if not manifests:
+        console.print(f"No version is published in {escape(str(lake))}: `harp curate` makes the first.")
+        return
     table = Table(box=SIMPLE, pad_edge=False)
     for column in ("version", "data set", "created", "pairs", "held out", "singles", "frames", "MB"):
         named = column in ("version", "data set", "created")
         table.add_column(
             column, justify="left" if named else "right", no_wrap=column in ("version", "data set")
         )
-    for manifest in list_versions(Lake(lake)):
+    for manifest in manifests:
         counts = manifest.counts
         megabytes = sum(shard.num_bytes for shard in manifest.shards) / 1e6
         table.add_row(
@@ -249,7 +254,7 @@ def report(
     stage3: Annotated[
         Path | None, typer.Option(help="Folder of a stage-3 training: its curves, success and films.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The page to write.")] = Path("report.html"),
     dataset: Annotated[str | None, typer.Option(help="Which data set; default: the latest run's.")] = None,
     pairs: Annotated[int, typer.Option(min=0, help="How many pairs to show as contact sheets.")] = 12,
 ) -> None:

@@ -16,9 +16,10 @@ def compare_cues(
         str, typer.Argument(help="A lake, or LAKE@KEY: the rows of one stage key (its beginning is enough).")
     ],
     b: Annotated[str, typer.Argument(help="The other one; may be the same lake with another key.")],
-    out: Annotated[Path, typer.Option(help="Folder for the table, comparison.json and the pictures.")] = Path(
-        "cues-comparison"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(file_okay=False, help="Folder for the table, comparison.json and the pictures."),
+    ] = Path("cues-comparison"),
     pictures: Annotated[int, typer.Option(min=0, help="Worst cases to draw, per cue.")] = 6,
 ) -> None:
     """Compare two annotators: wrist distance, object-track distance, agreement on what is visible.

@@ -54,7 +54,12 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 
 
 class Curation:
-    """One run of one recipe over one raw root; its methods are the steps, in the order of `STEPS`."""
+    """One run of one recipe over one raw root; its methods are the steps, in the order of `STEPS`.
+
+    Args:
+        limit: take only so many clips.
+        recorded: keep a record of the run, by which others find its clips: `harp status`, `harp reprocess`.
+    """
 
     def __init__(
         self,
@@ -64,9 +69,12 @@ class Curation:
         executor: Executor,
         limit: int | None = None,
         progress: Progress | None = None,
+        recorded: bool = True,
     ) -> None:
-        self.recipe, self.raw_root, self.lake, self.executor = recipe, location(raw_root), lake, executor
-        self.limit, self.progress = limit, progress
+        # Records and workers are read and run in other folders.
+        self.raw_root = location(raw_root).resolve()
+        self.recipe, self.lake, self.executor = recipe, lake, executor
+        self.limit, self.progress, self.recorded = limit, progress, recorded
         self.stages = make_stages(recipe, lake)
         self.keys = stage_keys(self.stages)
         self.record = RunRecord(
@@ -143,7 +151,7 @@ class Curation:
         )
         self.record.version_id = manifest.version_id
         self.record.finished_at = datetime.now(UTC).isoformat()
-        save_run(self.lake, self.record)
+        self._save()
         return manifest
 
     # === What the steps share ===
@@ -176,7 +184,7 @@ class Curation:
         def progress(finished: int, total: int) -> None:
             if not finished:
                 self.record.begin(name, self.keys[name], len(work.labels), total)
-                save_run(self.lake, self.record)
+                self._save()
             if self.progress is not None:
                 self.progress(name, finished, total)
 
@@ -195,10 +203,14 @@ class Curation:
         self._record(summary)
         return summary
 
+    def _save(self) -> None:
+        if self.recorded:
+            save_run(self.lake, self.record)
+
     def _record(self, summary: StageSummary) -> None:
         counts = {name: getattr(summary, name) for name in StageRecord.model_fields if name != "name"}
         self.record.end(StageRecord(name=summary.stage, **counts))
-        save_run(self.lake, self.record)
+        self._save()
 
     def _with_left_out(self, summary: StageSummary, num_subjects: int) -> StageSummary:
         """The summary with the subjects that no shard could take, which count as failed items."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data_schemas.errors import UserError
@@ -46,7 +47,7 @@ def quarantine_list(
     for column in ("item", "stage", "reason", "attempts", "what it is"):
         table.add_column(column, no_wrap=column in ("item", "stage"))
     for entry in entries:
-        table.add_row(entry.item_id, entry.stage, entry.reason, str(entry.attempt), entry.label)
+        table.add_row(entry.item_id, entry.stage, entry.reason, str(entry.attempt), escape(entry.label))
     console.print(table)
     console.print(
         f"{len(entries)} in quarantine. Why: harp quarantine show ITEM. Try again: harp quarantine requeue ITEM"
@@ -132,7 +133,7 @@ def lake_optimize(
 @stage_app.command("record")
 def stage_record(
     stage: Annotated[str, typer.Argument(help="wrists, objects, alignment or verdict.")],
-    out: Annotated[Path, typer.Option(help="New folder for the recording.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="New folder for the recording.")],
     lake: LakeOption = Path("lake"),
     sample: Annotated[int, typer.Option(min=1, help="How many items.")] = 16,
     dataset: DatasetOption = None,
@@ -156,7 +157,9 @@ def stage_record(
 @stage_app.command("replay")
 def stage_replay(
     recording: Annotated[Path, typer.Argument(help="Folder of a recording.")],
-    out: Annotated[Path, typer.Option(help="New folder for the rows as the stage makes them now.")],
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="New folder for the rows as the stage makes them now.")
+    ],
     recipe: Annotated[
         str | None, typer.Option(help="Take the settings of this recipe; default: the recorded ones.")
     ] = None,

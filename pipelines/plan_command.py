@@ -43,8 +43,7 @@ def plan(
       harp plan rh20t --root /data/RH20T --lake lake --cpus 256 --gpus 8 --memory-gb 1024
     """
     from data_schemas.errors import UserError
-    from pipelines.curate import Curation
-    from pipelines.curate import curate as run
+    from pipelines.curate import STEPS, Curation
     from pipelines.engine.executors import make_executor
     from pipelines.engine.lake import Lake
     from pipelines.plan import Machine, bytes_per_frame, estimate, measure, survey
@@ -52,16 +51,17 @@ def plan(
 
     loaded, opened = load_curate_recipe(recipe, set_ or []), Lake(lake)
     with make_executor("local") as workers:
-        curation = Curation(loaded, root.resolve(), opened, workers, sample)
+        curation = Curation(loaded, root, opened, workers, sample, recorded=False)
         if sample is not None:
-            run(curation)
+            for step in STEPS:  # and no version: training would take one of so few clips for the latest
+                step(curation)
     costs = measure(opened, curation.keys)
     if "wrist_tracks" not in costs:
         raise UserError(
             f"The ledger of {lake} knows nothing of {recipe} with these settings: add --sample 16 to curate and "
             "measure 16 clips, or give the lake of an earlier `harp curate`."
         )
-    size = survey(loaded.make_reader(), root.resolve())
+    size = survey(loaded.make_reader(), curation.raw_root)
     estimates = estimate(costs, size, curation.stages, Machine(cpus, gpus, memory_gb))
     idle = () if loaded.camera.moving else ("camera_motion",)
     missing = [name.replace("_", " ") for name in curation.stages if name not in costs and name not in idle]

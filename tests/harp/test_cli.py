@@ -42,6 +42,7 @@ def test_help_names_every_command():
         (["evaluate", "representation", "--run", "{tmp}"], "config.json"),
         (["weights", "pull", "nonsense"], "nonsense"),
         (["run", "nonsense"], "curate-rh20t"),
+        (["versions", "diff", "a[/b]", "--lake", "{tmp}"], "a[/b]"),
     ],
 )
 def test_a_mistake_gives_one_sentence_and_status_2(

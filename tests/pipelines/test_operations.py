@@ -8,10 +8,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from data_schemas.errors import UserError
+from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Alignment, Verdict
 from pipelines.cli import app
+from pipelines.curate import Curation
+from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
-from pipelines.runs import latest_run
+from pipelines.engine.ledger import record
+from pipelines.recipe import load_curate_recipe
+from pipelines.runs import RunRecord, StageRecord, latest_run, save_run
 from pipelines.shards.publish import list_versions
 from simulation.tabletop import TabletopConfig, generate
 
@@ -68,6 +73,57 @@ def test_quarantine_shows_and_requeues(lake: Path) -> None:
     raw = latest_run(Lake(lake)).raw_root
     run_command(lake, "curate", "tabletop", "--root", raw, "--executor", "local")
     assert "attempt 2: failed truncated_video" in run_command(lake, "quarantine", "show", item).output
+
+
+def test_names_in_brackets_are_shown(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    counts = {
+        "total": 1,
+        "processed": 1,
+        "already_done": 0,
+        "done": 0,
+        "filtered": {},
+        "failed": {},
+        "seconds": 1.0,
+    }
+    stage = StageRecord.model_validate({"name": "ingest", "key": "k", **counts})
+    run = RunRecord(
+        run_id="r", dataset="d", recipe={}, raw_root="", executor="", started_at="", stages=[stage]
+    )
+    save_run(lake, run)
+    entry = LedgerEntry(
+        "i", "a.mp4 [main]", "ingest", "k", "r", 1, "failed", "x", "", False, "w", 1.0, 1.0, "2026"
+    )
+    record(lake, "k", [entry])
+    assert "a.mp4 [main]" in run_command(tmp_path / "lake", "quarantine", "list").output
+
+
+def test_a_place_of_the_wrong_kind_is_refused_before_the_work(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place, *command in ((tmp_path, "report"), (file, "stage", "record", "wrists")):
+        refused = run_command(tmp_path, *command, "--out", str(place), status=2)
+        assert "--out" in refused.output
+
+
+def test_a_lake_without_versions_says_so(tmp_path: Path) -> None:
+    assert "No version is published" in run_command(tmp_path, "versions").output
+
+
+def test_measuring_a_sample_leaves_the_latest_run_and_version(lake: Path) -> None:
+    before = latest_run(Lake(lake))
+    versions = list_versions(Lake(lake))
+    run_command(lake, "plan", "tabletop", "--root", before.raw_root, "--sample", "2")
+    assert latest_run(Lake(lake)) == before
+    assert list_versions(Lake(lake)) == versions
+
+
+def test_a_run_record_names_the_raw_root_for_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    curation = Curation(load_curate_recipe("clips"), "raw", Lake(tmp_path / "lake"), LocalExecutor())
+    assert curation.record.raw_root == str(tmp_path / "raw")
 
 
 def test_reprocessing_computes_the_stage_and_what_follows(lake: Path) -> None:
