@@ -6,7 +6,7 @@ the thing is made of, so that the same input gets the same id on every machine.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,25 @@ ID_BYTES = 8
 
 def content_id(*parts: str) -> str:
     """16 hex digits that depend on every part and on the borders between them."""
-    digest = hashlib.blake2b(digest_size=ID_BYTES)
-    for part in map(str.encode, parts):
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()
+    return content_ids(*parts)()
+
+
+def content_ids(*shared: str) -> Callable[..., str]:
+    """`content_id` of many things that have their first parts in common: those are hashed once."""
+    begun = hashlib.blake2b(digest_size=ID_BYTES)
+    for part in map(str.encode, shared):
+        begun.update(len(part).to_bytes(8, "little") + part)
+
+    def with_parts(*parts: str) -> str:
+        digest = begun.copy()
+        for part in map(str.encode, parts):
+            digest.update(len(part).to_bytes(8, "little") + part)
+        return digest.hexdigest()
+
+    return with_parts
+
+
+_pair_id = content_ids("pair")
 
 
 def demonstration_id(dataset: str, source_sha256: str, camera: str) -> str:
@@ -29,7 +44,7 @@ def demonstration_id(dataset: str, source_sha256: str, camera: str) -> str:
 
 def pair_id(human_id: str, robot_id: str) -> str:
     """Id of a human and a robot demonstration of the same task."""
-    return content_id("pair", human_id, robot_id)
+    return _pair_id(human_id, robot_id)
 
 
 def stage_key(

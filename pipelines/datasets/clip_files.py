@@ -7,13 +7,15 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from data_schemas.errors import BadInput
-from data_schemas.identity import content_id
+from data_schemas.identity import content_ids
 from data_schemas.storage import fingerprints, is_remote
 from pipelines.inputs import SourceClip
 from pipelines.video import VideoIndex, index_video
 
 _canonical = json.JSONEncoder(sort_keys=True).encode
 """`json.dumps` would make an encoder for every clip."""
+
+_source_id = content_ids("source")
 
 FileState = Callable[[str], str]
 """Path below the raw root -> what the file is now."""
@@ -40,7 +42,7 @@ def source_id(clip: SourceClip, state_of: FileState) -> str:
     """
     states = [f"{relative}:{state_of(relative)}" for relative in clip.hints["watch"]]
     hints = _canonical(clip.hints)
-    return content_id("source", clip.dataset, clip.source, clip.camera, clip.pair_key or "", hints, *states)
+    return _source_id(clip.dataset, clip.source, clip.camera, clip.pair_key or "", hints, *states)
 
 
 def file_states(raw_root: Path) -> FileState:

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from data_schemas.demonstrations import Demonstration
-from data_schemas.identity import content_id
+from data_schemas.identity import content_id, content_ids
 from data_schemas.pairs import Alignment
 from pipelines.inputs import Annotated
 
@@ -32,6 +32,8 @@ class Placed(Protocol):
 
 
 P = TypeVar("P", bound=Placed)
+
+_split_id, _bucket_id = content_ids("split"), content_ids("bucket")
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,13 @@ def split_of(subject: Placed, held_out_fraction: float) -> str:
     if subject.kind != "pair" and subject.pair_key is None:
         return "train"
     scene = (subject.pair_key or subject.subject_id).rsplit("/", 1)[0]
-    name = content_id("split", subject.dataset, scene)
+    name = _split_id(subject.dataset, scene)
     return "held_out" if int(name, 16) / 2**64 < held_out_fraction else "train"
 
 
 def bucket(subjects: Sequence[P], capacity: int) -> Iterator[tuple[P, ...]]:
     """Groups of at most `capacity` subjects, each in order of their ids; no empty group."""
-    hashed = [(int(content_id("bucket", subject.subject_id), 16), subject) for subject in subjects]
+    hashed = [(int(_bucket_id(subject.subject_id), 16), subject) for subject in subjects]
     hashed.sort(key=itemgetter(0))
     hashes = [number for number, _ in hashed]
     for start, stop in _split(hashes, 0, len(hashes), capacity, 1 << 63):

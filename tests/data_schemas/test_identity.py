@@ -1,4 +1,6 @@
-from data_schemas.identity import content_id, demonstration_id, stage_key
+import hashlib
+
+from data_schemas.identity import content_id, content_ids, demonstration_id, stage_key
 
 
 def test_borders_between_parts_count():
@@ -28,3 +30,13 @@ def test_order_of_configuration_keys_and_upstream_keys_does_not_matter():
     assert stage_key("s", 1, {"a": 1, "b": 2}, [], ["x", "y"]) == stage_key(
         "s", 1, {"b": 2, "a": 1}, [], ["y", "x"]
     )
+
+
+def test_parts_in_common_are_hashed_once_to_the_same_ids() -> None:
+    parts = ("pair", "Zürich", "", "x" * 300)
+    framed = b"".join(len(part.encode()).to_bytes(8, "little") + part.encode() for part in parts)
+    expected = hashlib.blake2b(framed, digest_size=8).hexdigest()
+    for split in range(len(parts) + 1):
+        of = content_ids(*parts[:split])
+        assert [of(*parts[split:]) for _ in range(2)] == [expected] * 2
+    assert content_id(*parts) == expected
