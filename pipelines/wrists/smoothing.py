@@ -8,6 +8,11 @@ Frames without a sighting stay without.
 
 import numpy as np
 
+CHUNK = 512
+"""Sightings at a time: a film of an hour has 100,000, whose weights on each other would take 80 GB."""
+REACH = 9.0
+"""Standard deviations beyond which a weight is less than the rounding of their sum."""
+
 
 def smooth(points: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:
     """(T, 2) smoothed pixels, NaN where `points` are NaN.
@@ -22,14 +27,22 @@ def smooth(points: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:
     if sigma <= 0 or len(seen) < 2:
         return smoothed
     at, known = times[seen], points[seen]
-    offset_MM = at[None] - at[:, None]
-    weight_MM = np.exp(-0.5 * (offset_MM / sigma) ** 2)
-    weight_MM /= weight_MM.sum(axis=1, keepdims=True)
-    mean_offset = (weight_MM * offset_MM).sum(axis=1)
-    spread = (weight_MM * offset_MM**2).sum(axis=1) - mean_offset**2
-    mean = weight_MM @ known
-    covariance = (weight_MM * offset_MM) @ known - mean_offset[:, None] * mean
+    for start in range(0, len(seen), CHUNK):
+        part = slice(start, start + CHUNK)
+        first, last = np.searchsorted(at, (at[part][0] - REACH * sigma, at[part][-1] + REACH * sigma))
+        smoothed[seen[part]] = _fitted(at[part], at[first:last], known[first:last], sigma)
+    return smoothed
+
+
+def _fitted(at: np.ndarray, times: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
+    """(N, 2) at times (N,): the lines through `points` (M, 2) of `times` (M,)."""
+    offset_NM = times[None] - at[:, None]
+    weight_NM = np.exp(-0.5 * (offset_NM / sigma) ** 2)
+    weight_NM /= weight_NM.sum(axis=1, keepdims=True)
+    mean_offset = (weight_NM * offset_NM).sum(axis=1)
+    spread = (weight_NM * offset_NM**2).sum(axis=1) - mean_offset**2
+    mean = weight_NM @ points
+    covariance = (weight_NM * offset_NM) @ points - mean_offset[:, None] * mean
     # A sighting far from all others has no slope of its own.
     slope = np.where(spread[:, None] > 1e-6 * sigma**2, covariance / np.maximum(spread, 1e-12)[:, None], 0.0)
-    smoothed[seen] = mean - mean_offset[:, None] * slope
-    return smoothed
+    return mean - mean_offset[:, None] * slope
