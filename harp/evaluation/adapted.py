@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from harp.data.shards import ShardReader
 from harp.evaluation.features import FrozenPairs, transition_tokens, video_feature
@@ -15,7 +14,7 @@ from harp.evaluation.frames import Planned, read_frames
 from harp.latent_action.language import FrozenTextEncoder
 from harp.latent_action.model import LatentActionModel
 from harp.training.config import Stage1Config
-from harp.training.stage1 import LATENT_ACTION
+from harp.training.stage1_models import load_latent_action
 from harp.vision.encoder import HarpVisionEncoder
 
 
@@ -47,17 +46,14 @@ class LatentActionReader:
     """HARP-LAM of a finished run, from transitions to codes."""
 
     def __init__(self, model: LatentActionModel, text: FrozenTextEncoder, device: torch.device) -> None:
-        self._model, self._text, self._device = model.to(device).eval(), text, device
+        self._model, self._text, self._device = model, text, device
 
     @classmethod
     def open(cls, run: Path, config: Stage1Config, vision_dim: int, device: torch.device) -> Self | None:
         """The model of a run, or None where it trained none."""
         if config.latent_action is None:
             return None
-        text = FrozenTextEncoder(config.text.model, config.text.max_tokens, device)
-        model = LatentActionModel(vision_dim, text.dim, config.latent_action)
-        model.load_state_dict(load_file(run / LATENT_ACTION))
-        return cls(model, text, device)
+        return cls(*load_latent_action(run, config, vision_dim, device), device)
 
     @property
     def codebook(self) -> np.ndarray:

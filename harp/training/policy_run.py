@@ -14,7 +14,7 @@ from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
 from harp.policy.checkpoints import load_vla_weights
 from harp.policy.checkpoints.folder import CONFIG_FILE, POLICY
-from harp.policy.config import PolicyConfig, preset  # noqa: F401  preset: stage 2 takes it from here
+from harp.policy.config import PolicyConfig
 from harp.policy.language_model import empty_language_model, load_language_model
 from harp.policy.prismatic import PrismaticVLA, cast_weights, empty_prismatic
 from harp.policy.tokenizer import TOKENIZER_FILE, PolicyTokenizer, language_model_folder, load_tokenizer

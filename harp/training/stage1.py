@@ -3,7 +3,6 @@
 Calling again continues a killed run, and does nothing for a finished one.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from harp.training.metrics import summarize_metrics
 from harp.training.progress import Observers, followed, logged
 from harp.training.run_folder import RunFolder
 from harp.training.stage1_module import Stage1
+from harp.training.tensors_identity import tensors_identity
 from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
 
 logger = logging.getLogger(__name__)
@@ -171,9 +171,5 @@ def frozen_encoder(encoder: HarpVisionEncoder, precision: str) -> Encode:
 def encoder_identity(encoder: HarpVisionEncoder, precision: str) -> str:
     """Hash of all that frozen features depend on: frozen weights, sizes, precision."""
     adapters = encoder.adapter_state_dict()
-    digest = hashlib.blake2b(f"{encoder.config.model_dump_json()} {precision}".encode(), digest_size=16)
-    for name, tensor in sorted(encoder.state_dict().items()):
-        if name not in adapters:
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    frozen = {name: tensor for name, tensor in encoder.state_dict().items() if name not in adapters}
+    return tensors_identity(frozen, f"{encoder.config.model_dump_json()} {precision}")

@@ -40,12 +40,19 @@ def load_stage1(run: Path, device: torch.device) -> Stage1Models:
             f"The run in {run} trained no latent action model; take one with `latent_action` sizes."
         )
     encoder = load_encoder(run)
+    model, text = load_latent_action(run, config, encoder.dim, device)
+    return Stage1Models(config, encoder.to(device).eval().requires_grad_(False), model, text)
+
+
+def load_latent_action(
+    run: Path, config: Stage1Config, vision_dim: int, device: torch.device
+) -> tuple[LatentActionModel, FrozenTextEncoder]:
+    """The run's latent action model, in evaluation mode, and the text encoder it reads; the run trained one."""
+    assert config.latent_action is not None
     text = FrozenTextEncoder(config.text.model, config.text.max_tokens, device)
-    model = LatentActionModel(encoder.dim, text.dim, config.latent_action)
+    model = LatentActionModel(vision_dim, text.dim, config.latent_action)
     model.load_state_dict(load_file(run / LATENT_ACTION))
-    for module in (encoder, model):
-        module.to(device).eval().requires_grad_(False)
-    return Stage1Models(config, encoder, model, text)
+    return model.to(device).eval().requires_grad_(False), text
 
 
 def load_encoder(run: Path, *, adapters: bool = True) -> HarpVisionEncoder:

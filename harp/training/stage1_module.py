@@ -232,7 +232,7 @@ class Stage1(nn.Module):
         states: list[ClipLatents] = [output.state for output in outputs]
         keys = gathered(torch.cat([state.keys for state in states]))
         # In one order whatever worker they come from, because a revival draws by row.
-        latents = gathered(torch.cat([state.latents for state in states]))[keys.argsort()]
+        latents = gathered(torch.cat([state.latents for state in states]))[keys.argsort(stable=True)]
         codes = gathered(torch.cat([state.codes for state in states]))
         usage, perplexity = code_usage(codes, self.latent_action.vq.codebook.num_embeddings)
         generator = torch.Generator(latents.device).manual_seed(self.config.seed * 1_000_003 + step)

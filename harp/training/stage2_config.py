@@ -9,9 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from data_schemas.errors import UserError
 from data_schemas.latent_actions import LabelSet, read_label_set
 from harp.data.policy_labels import LabelDataConfig, LabelSource
-from harp.policy.config import PolicyConfig
+from harp.policy.config import PolicyConfig, preset
 from harp.training.config import PolicyTrainingConfig
-from harp.training.policy_run import Start, checkpoint_identity, preset
+from harp.training.policy_run import Start, checkpoint_identity
 from harp.training.stage1_models import finished_config, stage1_identity
 
 

@@ -5,7 +5,6 @@ encoder frozen and no random crops its features never change. They are kept as f
 a frame and camera with the `laptop` encoder, 1.1 MB with the paper's, which is why this is a setting.
 """
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +17,7 @@ from harp.data.policy_episodes import EpisodeSet
 from harp.policy.images import camera_image
 from harp.policy.predict import device_of
 from harp.policy.prismatic import PrismaticVLA
+from harp.training.tensors_identity import tensors_identity
 
 FRAMES_AT_ONCE = 32
 
@@ -37,7 +37,9 @@ def episode_features(
         vla: whose encoder, cameras and image preparation are meant.
     """
     config = vla.policy_config
-    key = content_id("episode features", _state_hash(vla.vision), config.image.model_dump_json())
+    key = content_id(
+        "episode features", tensors_identity(vla.vision.state_dict()), config.image.model_dump_json()
+    )
     folder = episodes.frames_folder / f"features-{key}"
     features = []
     for done, episode in enumerate(episodes.episodes, 1):
@@ -63,11 +65,3 @@ def _encode(vla: PrismaticVLA, frames_THWC: np.ndarray) -> np.ndarray:
         images = encoder.preprocess(views.to(device)).to(vla.projector.fc1.weight.dtype)
         parts.append(encoder.adapted(images).half().cpu().numpy())
     return np.concatenate(parts)
-
-
-def _state_hash(module: torch.nn.Module) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()

@@ -53,3 +53,9 @@ def test_long_instructions_are_cut(t5: Path) -> None:
 def test_no_such_encoder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No text encoder"):
         FrozenTextEncoder(str(tmp_path))
+
+
+def test_instructions_read_the_same_under_autocast(t5: Path) -> None:
+    plain = FrozenTextEncoder(str(t5)).encode(["push the red cup"])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(FrozenTextEncoder(str(t5)).encode(["push the red cup"]).tokens, plain.tokens)

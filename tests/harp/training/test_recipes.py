@@ -59,6 +59,8 @@ def test_overrides():
     [
         ("training.step=7", r"no key 'training.step': did you mean 'steps'\?"),
         ("losses.alignment.objective=srdp", r"losses.alignment.objective.*'srdp'"),
+        ("latent_action.heads=5", r"width 192 is not a multiple of 5 heads"),
+        ("latent_action.dead_after=0", r"latent_action.dead_after"),
         ("data.horizon_seconds=[2, 1]", r"horizon_seconds must be"),
     ],
 )
