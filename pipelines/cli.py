@@ -60,7 +60,10 @@ def curate(
     lake: LakeOption = Path("lake"),
     executor: ExecutorOption = "ray",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Take only so many clips, to try a recipe.")
+        int | None,
+        typer.Option(
+            min=1, help="Only so many clips, to try a recipe; LAKE's latest version is then theirs."
+        ),
     ] = None,
     max_failed_fraction: FailedFractionOption = None,
     set_: SetOption = None,
