@@ -9,9 +9,8 @@ and one or two of them would win everything.
 Latents that are quantized from the first step on have nothing to say yet, and the commitment loss makes the most of that: it
 gathers them about codes that mean nothing, which the decoder then learns to do without. With `quantize_after` the decoder
 reads the latents themselves in the first part of the training, and codes come to stand where latents already are. On the
-simulated tabletop (latent action model alone, 200 steps, half of them before quantization) codes of a pair then agree in
-30 % instead of 11 %, with 10 % over time, and a linear map of the codes fitted on humans explains 43 % of the robots' wrist
-motion instead of nothing.
+simulated tabletop, for the latent action model alone and with a lower commitment and a higher rate of the codes as well, codes of
+a pair then agreed in 30 % instead of 11 % after 200 steps, with 10 % over time (benchmarks/RESULTS.md has each change by itself).
 """
 
 from dataclasses import dataclass
