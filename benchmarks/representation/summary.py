@@ -71,6 +71,8 @@ class RowSummary:
     other_distance: Spread
     latent_recall_at_1: Spread | None
     gap: Spread | None
+    motion: Spread | None
+    """Percent of the robots' wrist displacement that codes fitted on people's explain."""
     perplexity: Spread | None
 
     def to_json(self) -> dict[str, Any]:
@@ -86,8 +88,9 @@ def summarize(evaluations: Sequence[Evaluation], row: str = ADAPTED) -> RowSumma
         row: which row of them; those without learning are the same for all seeds.
     """
     retrievals = [evaluation.rows[row] for evaluation in evaluations]
-    latents = [evaluation.latent[row] for evaluation in evaluations if row in evaluation.latent]
-    has_latents = bool(latents) and row == ADAPTED  # codes of the unadapted row belong to some run's model
+    # Codes of the unadapted row belong to some run's model.
+    latents = [e.latent[row] for e in evaluations if row in e.latent and row == ADAPTED]
+    motion = [each.motion_explained for each in latents if each.motion_explained is not None]
 
     def over(value: Callable[[Retrieval], float]) -> Spread:
         return spread([value(retrieval) for retrieval in retrievals])
@@ -102,15 +105,21 @@ def summarize(evaluations: Sequence[Evaluation], row: str = ADAPTED) -> RowSumma
         mrr=over(lambda r: r.mrr),
         paired_distance=over(lambda r: r.paired_distance),
         other_distance=over(lambda r: r.other_distance),
-        latent_recall_at_1=spread([each.retrieval.recall_at_1 for each in latents]) if has_latents else None,
-        gap=spread([each.gap.mean for each in latents]) if has_latents else None,
-        perplexity=spread([each.perplexity for each in latents]) if has_latents else None,
+        latent_recall_at_1=optional_spread([each.retrieval.recall_at_1 for each in latents]),
+        gap=optional_spread([each.gap.mean for each in latents]),
+        motion=optional_spread(motion),
+        perplexity=optional_spread([each.perplexity for each in latents]),
     )
 
 
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation; no deviation for one value."""
     return Spread(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def optional_spread(values: Sequence[float]) -> Spread | None:
+    """`spread`, or None of no values."""
+    return spread(values) if values else None
 
 
 def summarize_set(runs: dict[str, list[Evaluation]]) -> dict[str, RowSummary]:
@@ -134,6 +143,7 @@ COLUMNS = (
     "paper",
     "code-agreement gap",
     "paper",
+    "motion, %",
     "perplexity",
 )
 
@@ -176,6 +186,7 @@ def _cells(name: str, row: RowSummary) -> list[str]:
         _number(paper and paper.latent_recall_at_1, 2),
         row.gap.text() if row.gap else "",
         _number(paper and paper.gap, 2),
+        row.motion.text() if row.motion else "",
         row.perplexity.text() if row.perplexity else "",
     ]
 

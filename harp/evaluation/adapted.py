@@ -11,6 +11,7 @@ import torch
 from harp.data.shards import ShardReader
 from harp.evaluation.features import FrozenPairs, transition_tokens, video_feature
 from harp.evaluation.frames import Planned, read_frames
+from harp.evaluation.motion import wrist_displacements
 from harp.latent_action.language import FrozenTextEncoder
 from harp.latent_action.model import LatentActionModel
 from harp.training.config import Stage1Config
@@ -30,6 +31,10 @@ class Codes:
     """From T_θ(R)."""
     codebook: np.ndarray
     """(K, d)."""
+    human_motion: np.ndarray
+    """(N, M, 2) displacement of the wrist over each transition, NaN where it is not visible."""
+    robot_motion: np.ndarray
+    """The same of the end effector."""
 
 
 @dataclass(frozen=True)
@@ -93,4 +98,5 @@ def adapted_pairs(
     if latent_actions is None:
         return AdaptedPairs(robot, None)
     human, robot_frozen, robot_adapted = np.stack(codes, axis=1)
-    return AdaptedPairs(robot, Codes(human, robot_frozen, robot_adapted, latent_actions.codebook))
+    motion = (wrist_displacements(reader, pairs, side) for side in ("human", "robot"))
+    return AdaptedPairs(robot, Codes(human, robot_frozen, robot_adapted, latent_actions.codebook, *motion))

@@ -10,6 +10,7 @@ and a "code-agreement gap" without defining them; here
 - **code agreement** of two videos is the share of the M · N_q places at which their codes are equal. The **gap** is its
   mean over true pairs less its mean over all other human–robot combinations: codes that say nothing but the
   embodiment, or that are all the same, have a gap of 0;
+- **motion explained**: see `harp.evaluation.motion`;
 - **agreement over time** is the mean share of equal codes between two transitions of one video. Near 100 % the codes say
   which task or scene it is, not what moves: such codes agree within pairs, too, and teach a policy nothing.
 """
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from harp.evaluation.intervals import Estimate, bootstrap_mean
+from harp.evaluation.motion import motion_explained
 from harp.evaluation.retrieval import Retrieval, retrieve
 from harp.latent_action.quantizer import code_usage
 
@@ -36,6 +38,8 @@ class LatentAlignment:
     """(N,) mean code agreement of each pair's two videos with the other pairs' videos, percent."""
     agreement_over_time: float
     """Mean code agreement of two transitions of the same video, percent."""
+    motion_explained: float | None
+    """Percent of the robots' wrist displacement that codes fitted on people's explain; None where none is known."""
     usage: float
     """Share of the codebook that occurs."""
     perplexity: float
@@ -56,6 +60,7 @@ class LatentAlignment:
             "gap": gap.mean,
             "gap_interval": [gap.low, gap.high],
             "agreement_over_time": self.agreement_over_time,
+            "motion_explained": self.motion_explained,
             "usage": self.usage,
             "perplexity": self.perplexity,
         }
@@ -68,6 +73,7 @@ class LatentAlignment:
             np.array(content["agreement"]),
             np.array(content["other_agreement"]),
             content["agreement_over_time"],
+            content["motion_explained"],
             content["usage"],
             content["perplexity"],
         )
@@ -86,11 +92,17 @@ def agreement_over_time(codes: np.ndarray) -> float:
     return float(100.0 * (equal.mean((0, 3)).sum() - M) / (M * (M - 1)))
 
 
-def compare_latents(human: np.ndarray, robot: np.ndarray, codebook: np.ndarray) -> LatentAlignment:
+def compare_latents(
+    human: np.ndarray,
+    robot: np.ndarray,
+    codebook: np.ndarray,
+    motion: tuple[np.ndarray, np.ndarray] | None = None,
+) -> LatentAlignment:
     """Compare the codes (N, M, Q) of the human and robot videos of N ≥ 2 pairs.
 
     Args:
         codebook: (K, d).
+        motion: (N, M, 2) displacements of human and robot wrists, NaN where unknown; or not looked at.
     """
     N = len(human)
     flat_human, flat_robot = human.reshape(N, -1), robot.reshape(N, -1)
@@ -103,6 +115,7 @@ def compare_latents(human: np.ndarray, robot: np.ndarray, codebook: np.ndarray) 
         paired.copy(),
         others / (2 * (N - 1)),
         agreement_over_time(np.concatenate((human, robot))),
+        motion_explained(human, motion[0], robot, motion[1], len(codebook)) if motion else None,
         usage,
         perplexity,
     )

@@ -30,7 +30,7 @@ from harp.training.stage1 import ADAPTERS, LATENT_ACTION, encoder_identity, froz
 from harp.training.stage1_models import finished_config, load_encoder
 from harp.vision.encoder import HarpVisionEncoder
 
-PROTOCOL = "2"
+PROTOCOL = "3"
 """Changes when the same inputs would give other figures."""
 
 
@@ -127,8 +127,8 @@ def _key(run: Path, config: Stage1Config, trained_id: str, held_out: Sequence[Pl
 def _finished(out: Path, key: str, pictures: bool) -> Evaluation | None:
     if not (out / RESULT).is_file() or (pictures and not (out / LAST_PICTURE).is_file()):
         return None
-    evaluation = Evaluation.read(out / RESULT)
-    return evaluation if evaluation.key == key else None
+    content = json.loads((out / RESULT).read_text())
+    return Evaluation.from_json(content) if content.get("key") == key else None
 
 
 def _frozen(
@@ -164,9 +164,10 @@ def _rows(fitted: FrozenPairs | None, tested: FrozenPairs, adapted: AdaptedPairs
 def _latent_rows(codes: Codes | None) -> dict[str, LatentAlignment]:
     if codes is None:
         return {}
+    motion = (codes.human_motion, codes.robot_motion)
     return {
-        UNADAPTED: compare_latents(codes.human, codes.robot_frozen, codes.codebook),
-        ADAPTED: compare_latents(codes.human, codes.robot, codes.codebook),
+        UNADAPTED: compare_latents(codes.human, codes.robot_frozen, codes.codebook, motion),
+        ADAPTED: compare_latents(codes.human, codes.robot, codes.codebook, motion),
     }
 
 

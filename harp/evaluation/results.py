@@ -37,12 +37,13 @@ LATENT_COLUMNS = (
     "others",
     "gap",
     "over time",
+    "motion",
     "codes used",
     "perplexity",
 )
 
 IN_TERMINAL = ("H2R R@1", "R2H R@1", "average R@1", "average MRR", "paired distance", "other distance")
-LATENT_IN_TERMINAL = ("average R@1", "agreement in pairs", "others", "gap", "over time", "perplexity")
+LATENT_IN_TERMINAL = ("average R@1", "agreement in pairs", "others", "gap", "over time", "motion")
 """What fits 100 columns; the files hold all."""
 
 
@@ -91,7 +92,8 @@ class Evaluation:
             lines += [
                 "",
                 f"Latent actions of {self.num_frames} transitions a video, Δ = {self.horizon_seconds:g} s. "
-                "Agreement in percent of codes (over time: between transitions of one video), gap in points.",
+                "Agreement in percent of codes (over time: between transitions of one video), gap in points. "
+                "Motion: percent of the robots' wrist displacement that codes fitted on people's explain.",
                 "",
                 *_markdown_table(
                     LATENT_COLUMNS, {name: _latent_cells(row) for name, row in self.latent.items()}
@@ -131,7 +133,11 @@ class Evaluation:
     @staticmethod
     def read(path: Path) -> "Evaluation":
         """Inverse of `write`."""
-        content = json.loads(path.read_text())
+        return Evaluation.from_json(json.loads(path.read_text()))
+
+    @staticmethod
+    def from_json(content: dict[str, Any]) -> "Evaluation":
+        """Inverse of `to_json`."""
         content["rows"] = {name: Retrieval.from_json(row) for name, row in content["rows"].items()}
         content["latent"] = {name: LatentAlignment.from_json(row) for name, row in content["latent"].items()}
         return Evaluation(**content)
@@ -182,6 +188,7 @@ def _latent_cells(row: LatentAlignment) -> list[str]:
         f"{row.other_agreement.mean():.1f}",
         row.gap.text(),
         f"{row.agreement_over_time:.1f}",
+        "" if row.motion_explained is None else f"{row.motion_explained:.0f} %",
         f"{100 * row.usage:.0f} %",
         f"{row.perplexity:.1f}",
     ]
