@@ -28,7 +28,7 @@ from pipelines.engine.worker import WorkerStats, failure
 logger = logging.getLogger(__name__)
 
 MAX_DEATHS = 2
-"""Of the worker that holds an item, or of workers that are setting up."""
+"""Of the worker that holds an item, or of workers that are setting up while none succeeds."""
 
 TEARDOWN_SECONDS = 10.0
 
@@ -99,7 +99,7 @@ class Pool:
                 return
             refs = [ref for hand in self._busy for ref in hand.refs]
             ready, _ = ray.wait(refs, num_returns=1, timeout=self._patience())
-            attempts = self._finish(ready[0]) if ready else self._kill_overdue()
+            attempts = [*(self._finish(ready[0]) if ready else ()), *self._kill_overdue()]
             self._feed()
             for attempt in attempts:
                 self._meters.attempt(attempt)
@@ -173,6 +173,7 @@ class Pool:
             return self._bury(hand, Failed("memory_limit", detail))
         if hand.batch is None:
             hand.name, value = value, ()
+            self._setup_deaths = 0
         return [Attempt(item, *result) for item, result in zip(self._release(hand), value, strict=True)]
 
     def _release(self, hand: Hand) -> Sequence[Item]:
@@ -198,9 +199,17 @@ class Pool:
 
     def _kill_overdue(self) -> list[Attempt]:
         now = time.monotonic()
-        overdue = [h for h in self._busy if h.batch is not None and now - h.since >= self._allowed(h)]
+        overdue = {
+            hand.call: hand
+            for hand in self._busy
+            if hand.batch is not None and now - hand.since >= self._allowed(hand)
+        }
+        if not overdue:
+            return []
+        # A result that waits to be fetched, because the consumer took its time, came early enough.
+        _, late = ray.wait(list(overdue), num_returns=len(overdue), timeout=0)
         verdict = Failed("timeout", f"took more than the {self._limits.item_seconds:g} s that an item may")
-        return [attempt for hand in overdue for attempt in self._bury(hand, verdict, max_deaths=1)]
+        return [attempt for ref in late for attempt in self._bury(overdue[ref], verdict, max_deaths=1)]
 
     def _bury(
         self, hand: Hand, verdict: Failed, *, max_deaths: int = MAX_DEATHS, innocent: bool = False
@@ -215,7 +224,7 @@ class Pool:
         ray.kill(hand.actor)
         self._busy.remove(hand)
         if hand.batch is None:
-            self._setup_deaths += 1
+            self._setup_deaths += not innocent
             if self._setup_deaths >= MAX_DEATHS:
                 raise RuntimeError(f"Workers of stage {self._stage.name} die in setup: {verdict.detail}")
             self._start()

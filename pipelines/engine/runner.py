@@ -26,7 +26,7 @@ from pipelines.engine.work import Todo, Work
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the number of items finished in this run and of those that this run has to do."""
+"""Called with the number of items finished in this run and of those that this run has to do: once with 0, as it begins."""
 
 
 def run_stage(
@@ -116,7 +116,8 @@ def _process(
                 batches.add(attempt)
                 if insertion.has_company:
                     todo.share()
-                report(batches.num_finished, len(todo))
+                if attempt.final:
+                    report(batches.num_finished, len(todo))
         finally:
             batches.commit()
 

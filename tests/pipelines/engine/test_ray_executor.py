@@ -82,9 +82,19 @@ def test_an_item_that_kills_twice_is_quarantined_alone(tmp_path: Path, ray_execu
 
 def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path, ray_executor: RayExecutor) -> None:
     lake = Lake(tmp_path / "lake")
-    stage = PowerStage(PowerConfig(die_on=(7,), die_once_in=str(tmp_path)))
-    summary = run_stage(stage, numbers(*range(10)), lake, ray_executor)
+    stage = PowerStage(PowerConfig(die_on=(0,), die_once_in=str(tmp_path)))
+    shown: list[int] = []
+    summary = run_stage(
+        stage,
+        numbers(*range(10)),
+        lake,
+        ray_executor,
+        progress=lambda finished, total: shown.append(finished),
+    )
     assert (summary.done, summary.failed) == (10, {})
+    assert shown == list(range(11)), (
+        "the attempt that was lost is no progress, and does not begin the stage anew"
+    )
 
 
 def test_what_setup_raises_reaches_the_caller(tmp_path: Path, ray_executor: RayExecutor) -> None:

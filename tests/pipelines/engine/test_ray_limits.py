@@ -16,7 +16,7 @@ from pipelines.engine.lake import Lake
 from pipelines.engine.ray_executor import RayExecutor
 from pipelines.engine.ray_pool import max_workers
 from pipelines.engine.runner import run_stage
-from pipelines.engine.stage import LIGHT, Resources
+from pipelines.engine.stage import LIGHT, Failed, Resources
 from pipelines.recipe import load_curate_recipe
 from tests.pipelines.engine.toy import LimitsConfig, LimitsStage, Power, PowerConfig, PowerStage, numbers
 
@@ -34,6 +34,21 @@ def test_an_item_that_takes_too_long_is_blamed_alone(tmp_path: Path, ray_executo
     assert [(e.outcome, e.reason) for e in attempts] == [("failed", "worker_lost"), ("failed", "timeout")]
     assert attempts[-1].seconds >= 8.0
     assert attempts[-1].worker
+
+
+def test_a_hung_item_ends_in_time_beside_others_that_are_always_ready(ray_executor: RayExecutor) -> None:
+    """The consumer is slow, so that there is a result whenever it asks for one; and none of those came too late."""
+    limits = Limits(item_seconds=2.0)
+    verdicts = {}
+    for attempt in ray_executor.run(LimitsStage(LimitsConfig(sleep_on=(0,))), numbers(*range(30)), limits):
+        verdicts[attempt.item.payload] = attempt.outcome
+        if len(verdicts) == 1:
+            time.sleep(limits.item_seconds + 1)  # as over a slow commit
+        time.sleep(0.1)
+    outcomes = list(verdicts.values())
+    (failed,) = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    assert failed.reason == "timeout"
+    assert outcomes.index(failed) < 20
 
 
 def test_an_item_that_takes_too_much_memory_is_blamed_alone(
