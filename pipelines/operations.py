@@ -132,7 +132,7 @@ def lake_optimize(
 
 @stage_app.command("record")
 def stage_record(
-    stage: Annotated[str, typer.Argument(help="wrists, objects, alignment or verdict.")],
+    stage: Annotated[str, typer.Argument(help="wrists, camera, objects, alignment or verdict.")],
     out: Annotated[Path, typer.Option(file_okay=False, help="New folder for the recording.")],
     lake: LakeOption = Path("lake"),
     sample: Annotated[int, typer.Option(min=1, help="How many items.")] = 16,

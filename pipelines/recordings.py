@@ -23,7 +23,10 @@ from pipelines.recipe import CurateRecipe
 from pipelines.reprocess import stage_named
 from pipelines.runs import RunRecord, keep_sources, latest_run
 
-RECORDABLE = ("wrist_tracks", "object_tracks", "alignments", "verdicts")
+OF_DEMONSTRATIONS = ("wrist_tracks", "camera_motion", "object_tracks")
+"""Stages whose items are demonstrations."""
+
+RECORDABLE = (*OF_DEMONSTRATIONS, "alignments", "verdicts")
 """Ingestion reads raw files, which are their own record; shards are files with checksums."""
 
 
@@ -168,7 +171,7 @@ def _curation(recipe: CurateRecipe, lake: Lake, run: RunRecord) -> Curation:
 def _demonstrations(curation: Curation, stage: str, ids: list[str]) -> list[Any]:
     """Outlines of all demonstrations that the items are about."""
     view = curation.view
-    if stage in ("wrist_tracks", "object_tracks"):
+    if stage in OF_DEMONSTRATIONS:
         return [view.outlines[i] for i in ids]
     return [side for i in ids for side in view.subjects[i].sides]
 

@@ -176,6 +176,20 @@ def test_a_recording_agrees_with_itself_and_tells_a_change(lake: Path, tmp_path:
     assert "differs" in differ.output
 
 
+def test_the_motion_of_cameras_can_be_recorded(lake: Path, tmp_path: Path) -> None:
+    recipe = load_curate_recipe("tabletop", ["camera.moving=[human]"])
+    curation = Curation(recipe, latest_run(Lake(lake)).raw_root, Lake(lake), LocalExecutor())
+    for step in (Curation.ingest, Curation.find_wrists, Curation.follow_cameras):
+        step(curation)
+    recording, same = tmp_path / "recording", tmp_path / "same"
+    shown = run_command(lake, "stage", "record", "camera", "--out", str(recording)).output
+    assert "2 items of camera_motion" in shown
+    runner = CliRunner(env={"COLUMNS": "200"})
+    assert runner.invoke(app, ["stage", "replay", str(recording), "--out", str(same)]).exit_code == 0
+    agree = runner.invoke(app, ["stage", "compare", str(recording), str(same)])
+    assert (agree.exit_code, "They agree" in agree.output) == (0, True)
+
+
 def test_optimizing_keeps_every_row(lake: Path) -> None:
     opened, key = Lake(lake), keys(lake)["verdicts"]
     rows = list(opened.read(Verdict, key).items())
