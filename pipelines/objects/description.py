@@ -22,8 +22,9 @@ class ObjectDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    object: str = Field(max_length=80, pattern=r"^[A-Za-z0-9 ,'\-]*$")
-    """Noun phrase; empty where nothing is manipulated."""
+    object: str = Field(pattern=r"^[A-Za-z0-9 ,'\-]{0,80}$")
+    """Noun phrase; empty where nothing is manipulated. The pattern bounds its length, since vLLM's grammars (xgrammar)
+    refuse a pattern beside `maxLength`, or silently drop the latter."""
 
 
 class UnusableAnswer(ValueError):

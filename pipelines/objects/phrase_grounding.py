@@ -6,12 +6,12 @@
 A detector finds all cups; the manipulated one is the cup that the agent reached and that is gone from its
 place afterwards, by the evidence of `motion_grounding`. Where the wrist is unknown the detector's score
 decides. A thing that shows only later (brought in by the hand) is found in a later scanned frame; bisection
-assumes that between two scanned frames it appears once.
+assumes that between two scanned frames it appears once, and that what was there before it stays where it was.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from pipelines.objects.phrase_detector import Detection, PhraseDetector
 from pipelines.objects.proposals import describe
 from pipelines.objects.scene_change import sample_clip, scene_views
 
+VERSION = "phrase-grounding@2"
 ANYTHING = "object"
 """Asked for where no one named the object."""
 SAME = 0.4
@@ -43,6 +44,13 @@ class Candidate:
     frame: int
     before: int
     """The scanned frame before, which does not show it; -1 for none."""
+    others: Sequence[Detection] = ()
+    """What that frame shows instead."""
+
+    def among(self, detections: Sequence[Detection]) -> Detection | None:
+        """This thing in a frame between the two: the nearest of what was not there before."""
+        new = [d for d in detections if not any(overlap(d.box, other.box) > SAME for other in self.others)]
+        return max(new, key=lambda d: (overlap(d.box, self.detection.box), d.score), default=None)
 
 
 class PhraseGrounder(ObjectGrounder):
@@ -50,7 +58,7 @@ class PhraseGrounder(ObjectGrounder):
 
     def __init__(self, detector: PhraseDetector, stride: int = 15) -> None:
         self.detector = detector
-        self.model = detector.model
+        self.model = f"{detector.model}+{VERSION}"
         self.stride = stride
 
     def load(self) -> None:
@@ -84,12 +92,11 @@ class PhraseGrounder(ObjectGrounder):
             for (i, frame), detections in zip(looks, self._detect(requests, looks), strict=True):
                 one = current[i]
                 assert one is not None
-                if detections:
-                    place = one.detection.box
-                    nearest = max(detections, key=lambda d, place=place: (overlap(d.box, place), d.score))
-                    current[i] = Candidate(nearest, frame, one.before)
+                earlier = one.among(detections)
+                if earlier is None:
+                    current[i] = replace(one, before=frame, others=detections)
                 else:
-                    current[i] = Candidate(one.detection, one.frame, frame)
+                    current[i] = replace(one, detection=earlier, frame=frame)
 
     def _detect(
         self, requests: Sequence[GroundingRequest], looks: Sequence[tuple[int, int]]
@@ -114,7 +121,7 @@ def candidates(found: dict[int, list[Detection]]) -> list[Candidate]:
     for frame in sorted(found):
         for detection in found[frame]:
             if not any(overlap(detection.box, thing.detection.box) > SAME for thing in things):
-                things.append(Candidate(detection, frame, before))
+                things.append(Candidate(detection, frame, before, found.get(before, ())))
         before = frame
     return things[:MAX_CANDIDATES]
 

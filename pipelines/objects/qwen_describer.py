@@ -22,9 +22,16 @@ from pipelines.objects.torch_device import best_device, inference
 
 REVISIONS = {"Qwen/Qwen3-VL-8B-Instruct": "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b"}
 MAX_NEW_TOKENS = 64
-PATCH: dict[str, Any] = {"patch_size": 16, "merge_size": 2, "temporal_patch_size": 2}
-"""Qwen3-VL's; the processor's defaults are Qwen2-VL's."""
-HALF = [0.5, 0.5, 0.5]
+PICTURES: dict[str, Any] = {
+    "size": {"shortest_edge": 256**2, "longest_edge": 4096**2},
+    "patch_size": 16,
+    "merge_size": 2,
+    "temporal_patch_size": 2,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
+"""Qwen3-VL's, as published with its weights; the processor's defaults are Qwen2-VL's. The two edges are numbers of
+pixels: smaller pictures are enlarged."""
 
 
 class QwenDescriber(ObjectDescriber):
@@ -59,7 +66,7 @@ class QwenDescriber(ObjectDescriber):
         self._network.to(self._device)
         self._tokenizer = tokenizer
         tokenizer.padding_side = "left"
-        self._pictures = Qwen2VLImageProcessorPil(**PATCH, image_mean=HALF, image_std=HALF)
+        self._pictures = Qwen2VLImageProcessorPil(**PICTURES)
 
     def describe(self, clips: Sequence[np.ndarray]) -> list[str]:
         """An answer that does not fit the schema is none: greedy decoding would repeat it."""
@@ -71,7 +78,7 @@ class QwenDescriber(ObjectDescriber):
             return []
         every = [pictures(clip, self.config.max_side) for clip in clips]
         images = self._pictures([picture for clip in every for picture in clip], return_tensors="pt")
-        tokens = (images["image_grid_thw"].prod(dim=1) // PATCH["merge_size"] ** 2).tolist()
+        tokens = (images["image_grid_thw"].prod(dim=1) // PICTURES["merge_size"] ** 2).tolist()
         counts = iter(tokens)
         prompts = [_prompt([next(counts) for _ in clip]) for clip in every]
         text = self._tokenizer(prompts, padding=True, return_tensors="pt", add_special_tokens=False)

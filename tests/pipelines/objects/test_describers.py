@@ -89,6 +89,8 @@ def test_request_carries_frames_schema_and_key(serve) -> None:
     assert schema["strict"]
     assert schema["schema"]["required"] == ["object"]
     assert schema["schema"]["additionalProperties"] is False
+    # vLLM's grammars refuse these two on one string.
+    assert len(schema["schema"]["properties"]["object"].keys() & {"pattern", "maxLength"}) == 1
     *images, text = body["messages"][0]["content"]
     assert text["type"] == "text"
     assert len(images) == 3
@@ -141,6 +143,7 @@ def test_no_server_named_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
         '{"thing": "mug"}',
         '{"object": "mug", "why": "red"}',
         '{"object": "m\\nug"}',
+        json.dumps({"object": 81 * "m"}),
     ],
 )
 def test_answers_that_do_not_fit_are_refused(answer: str) -> None:
@@ -195,3 +198,11 @@ def test_qwen_answers_a_batch_as_it_answers_its_clips(qwen: QwenDescriber) -> No
     assert together == [qwen.answers([one])[0] for one in clips]
     assert all(together), "a random network says something"
     assert qwen.describe(clips) == [""] * 2, "which does not fit the schema"
+
+
+def test_pictures_reach_qwen_in_the_sizes_that_it_was_published_with(qwen: QwenDescriber) -> None:
+    """At least 256² pixels, sides in multiples of 32; grids count patches of 16."""
+    for height, width, grid in ((224, 224, (16, 16)), (360, 640, (22, 40)), (90, 160, (12, 22))):
+        picture = Image.fromarray(np.zeros((height, width, 3), np.uint8))
+        found = qwen._pictures([picture], return_tensors="pt")["image_grid_thw"]
+        assert found.tolist() == [[1, *grid]]

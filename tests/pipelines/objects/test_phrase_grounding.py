@@ -43,7 +43,7 @@ def test_of_two_equal_things_the_handled_one_is_taken(carried: Clip) -> None:
     assert box is not None
     assert np.array_equal(box.box, OBJECT)
     assert box.frame == 0
-    assert box.source == "scripted@1"
+    assert box.source == "scripted@1+phrase-grounding@2"
     (touched,) = PhraseGrounder(Scripted(lambda _: both[::-1])).ground([request(carried)])
     assert touched is not None
     assert np.array_equal(touched.box, OBJECT)
@@ -63,6 +63,18 @@ def test_first_occurrence_is_found_exactly_and_all_clips_are_looked_at_together(
         assert [box.frame for box in boxes if box is not None] == [first, first]
         assert detector.calls[0] == 2 * 4, "56 frames, every 15th, of both clips in one call"
         assert all(calls == 2 for calls in detector.calls[1:])
+
+
+def test_what_was_there_before_is_not_taken_for_an_earlier_sight_of_a_thing_that_is_brought_in(
+    carried: Clip,
+) -> None:
+    """The like of it lies in view all along; the thing itself shows from frame 22 on."""
+    twin, thing = Detection(TWIN, 0.6, "block"), Detection(OBJECT, 0.45, "block")
+    detector = Scripted(lambda t: [twin, thing] if t >= 22 else [twin])
+    (box,) = PhraseGrounder(detector, stride=15).ground([request(carried)])
+    assert box is not None
+    assert np.array_equal(box.box, OBJECT)
+    assert box.frame == 22
 
 
 def test_nothing_found_is_nothing(carried: Clip) -> None:
