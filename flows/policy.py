@@ -7,6 +7,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from data_schemas.episodes import read_collection
 from data_schemas.storage import location
 from flows.parameters import Change, Count, Text
 from flows.retries import RETRIES
@@ -38,6 +39,8 @@ def policy(
 ) -> None:
     """Pretrain a policy on latent actions, train its action head on demonstrations, and let it act.
 
+    It acts at the table of the demonstrations, whose seed says how things lie there.
+
     Args:
         lake: folder of the lake with the labels.
         labels: key of a labelling, or `latest`.
@@ -55,7 +58,8 @@ def policy(
     folder = Path(out)
     pretrain(location(lake), labels, Path(model), folder / "stage2", recipe, stage2_overrides or [])
     finetune(folder / "stage2", Path(demonstrations), folder / "stage3", recipe, stage3_overrides or [])
-    result = act(folder / "stage3", environment, tasks or [], trials, workers)
+    seed = read_collection(Path(demonstrations)).seed
+    result = act(folder / "stage3", environment, tasks or [], trials, seed, workers)
     create_markdown_artifact(result.markdown(), key="closed-loop", description=f"policy {folder / 'stage3'}")
 
 
@@ -76,7 +80,9 @@ def finetune(stage2: Path, demonstrations: Path, run: Path, recipe: str, overrid
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def act(stage3: Path, environment: str, tasks: Sequence[str], trials: int, workers: int) -> ClosedLoopResult:
+def act(
+    stage3: Path, environment: str, tasks: Sequence[str], trials: int, seed: int, workers: int
+) -> ClosedLoopResult:
     """All trials that have not been run yet."""
     with ProgressBars() as show:
         return evaluate_closed_loop(
@@ -86,6 +92,7 @@ def act(stage3: Path, environment: str, tasks: Sequence[str], trials: int, worke
             default_out(str(stage3), environment),
             tasks=tasks,
             trials=trials,
+            seed=seed,
             workers=workers,
             progress=lambda done, total, successes: show("trials", done, total, f"{successes} succeeded"),
         )

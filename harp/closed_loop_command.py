@@ -23,7 +23,13 @@ def evaluate_tabletop(
         ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials of each task.")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Of the start states.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Of the start states. That of the demonstrations gives their table; another, one never seen.",
+        ),
+    ] = 0,
     environment: Annotated[
         str, typer.Option(help="tabletop: xArm7 with its gripper; tabletop-panda: Franka Panda.")
     ] = "tabletop",

@@ -8,6 +8,9 @@ Writes OUT/results.json, OUT/results.md and OUT/table3.png. Every run of every s
 killed one continues, a finished one is reused, a finished trial is never run again. All rows see the same videos,
 demonstrations, budget and start states, and differ in what `benchmarks.policy.rows` says. A run is named by its row, its
 number of demonstrations and its seed, which all three stages share. `--set1`, `--set2` and `--set3` change the recipes.
+
+Policies act at the table of the demonstrations, whose seed says how things lie there. The videos of the lake should be of
+the same table, as in the paper, whose first two stages see the videos of its real demonstrations too (table A1).
 """
 
 import argparse
@@ -22,6 +25,7 @@ from rich.console import Console
 from benchmarks.policy.rows import CURVE, ROWS, Row
 from benchmarks.policy.table3_summary import RowKey, write_results
 from benchmarks.representation.workers import Report, run_jobs
+from data_schemas.episodes import read_collection
 from data_schemas.latent_actions import LabelSet
 from harp.data.policy_episodes import EpisodeSet
 from harp.data.version import PublishedVersion, version_folder
@@ -128,6 +132,7 @@ def finetune(
         run / "evaluation" / "tabletop",
         tasks=settings.tasks,
         trials=settings.trials,
+        seed=read_collection(settings.demonstrations).seed,
         replan=settings.replan,
         films=1,
         progress=lambda done, total, successes: report("trials", done, total, f"{successes} succeeded"),
