@@ -9,12 +9,22 @@ camera frame x right, y down, z forward, pixel (0, 0) is the centre of the top-l
 import mujoco
 import numpy as np
 
+from data_schemas.errors import UserError
 from simulation.embodiment import Embodiment
 from simulation.gl import require_headless
 from simulation.rollout import Moment
 from simulation.scene import CAMERA, FIELD_OF_VIEW
 
 GL_TO_CV = np.diag([1.0, -1.0, -1.0])
+MIN_SIZE, MAX_SIZE = 32, 1024
+
+
+def check_size(size: int) -> None:
+    """Raise `UserError` where videos of `size` pixels cannot be made; their codec halves colours, hence even."""
+    if not MIN_SIZE <= size <= MAX_SIZE or size % 2:
+        raise UserError(
+            f"Video size {size}: expected an even number of pixels from {MIN_SIZE} to {MAX_SIZE}."
+        )
 
 
 def intrinsics(size: int) -> np.ndarray:

@@ -40,6 +40,7 @@ from simulation.environment import (
     TabletopEnvironment,
 )
 from simulation.expert import Expert
+from simulation.rendering import check_size
 from simulation.rh20t_writer import LICENSE, write_video
 from simulation.trials import Trial
 
@@ -129,8 +130,7 @@ def _open(config: DemonstrationsConfig) -> dict[str, str]:
         raise UserError(f"{config.per_task} episodes a task asked for; expected 1 to {MAX_PER_TASK}.")
     if config.robot not in ROBOTS:
         raise UserError(f"Unknown robot {config.robot!r}: choose one of {', '.join(ROBOTS)}.")
-    if not 32 <= config.size <= 1024 or config.size % 2:
-        raise UserError(f"Video size {config.size}: expected an even number of pixels from 32 to 1024.")
+    check_size(config.size)
     out, collection = config.out, config.collection()
     file = out / COLLECTION_FILE
     if file.exists():

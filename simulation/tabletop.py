@@ -27,7 +27,7 @@ from simulation.ground_truth import correspondence
 from simulation.hand_shape import load_hands
 from simulation.human import human
 from simulation.recording import Clip, record
-from simulation.rendering import Renderer
+from simulation.rendering import Renderer, check_size
 from simulation.rh20t_writer import scene_name, write_descriptions, write_scene
 from simulation.robot import ROBOTS, robot
 from simulation.rollout import Rollout, reset, roll_out
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "simulation.json"
 MAX_ATTEMPTS = 5  # of one content; then another content of the same task is drawn
 MAX_CONTENTS = 20
-MAX_SIZE = 1024
 SUBJECTS = 20
 FIRST_SCENE = {"paired": 1, "human": 6001, "robot": 8001}  # scene numbers have four digits
 CAPACITY = {"paired": 6000, "human": 2000, "robot": 1999}
@@ -105,8 +104,7 @@ def check(config: TabletopConfig) -> None:
         raise UserError("Nothing to generate: give at least one pair or one unpaired demonstration.")
     if config.robot not in ROBOTS:
         raise UserError(f"Unknown robot {config.robot!r}: choose one of {', '.join(ROBOTS)}.")
-    if not 32 <= config.size <= MAX_SIZE or config.size % 2:
-        raise UserError(f"Video size {config.size}: expected an even number of pixels from 32 to {MAX_SIZE}.")
+    check_size(config.size)
     if config.rate is not None and not 1 <= config.rate <= 60:
         raise UserError(f"Frame rate {config.rate:g}: expected 1 to 60 frames per second.")
 
