@@ -67,6 +67,8 @@ class Demonstration(Row):
     object_box: Annotated[np.ndarray, Array(pa.float32())]
     """(4,) x0 y0 x1 y1 of the manipulated object in frame `object_box_frame`, or (0,) where the data set has none."""
     object_box_frame: int
+    revision: str | None = None
+    """Hash of what the row says, wherever its files lie; None in rows written before there was one."""
 
     @property
     def K(self) -> np.ndarray | None:

@@ -57,18 +57,26 @@ def is_remote(path: Path) -> bool:
     return isinstance(path, UPath)
 
 
-def fingerprints(folder: Path) -> dict[str, str]:
+def fingerprints(folder: Path, below: bool = False) -> dict[str, str]:
     """Name -> what changes when the file is replaced, without reading it: all that lies in a folder of an object store.
 
     One listing, where every look would be a request. Folders have no time of their own: theirs is always the same.
+
+    Args:
+        below: also what lies in its folders, by path, and not these themselves.
     """
     assert isinstance(folder, UPath)
     try:
-        found = folder.fs.ls(folder.path, detail=True)
+        if below:
+            found = cast(dict, folder.fs.find(folder.path, detail=True)).values()
+        else:
+            found = folder.fs.ls(folder.path, detail=True)
     except FileNotFoundError:
         return {}
     return {
-        os.path.basename(e["name"]): f"{e['size']}:{e['ETag']}" if e["type"] == "file" else "folder"
+        os.path.relpath(e["name"], folder.path): f"{e['size']}:{e['ETag']}"
+        if e["type"] == "file"
+        else "folder"
         for e in found
     }
 

@@ -22,6 +22,8 @@ from data_schemas.versions import Manifest
 from pipelines.alignment.stage import AlignStage
 from pipelines.camera_motion.stage import CameraStage
 from pipelines.datasets.ingest import IngestStage, source_work
+from pipelines.datasets.revisions import Revisions
+from pipelines.engine.commits import Settle
 from pipelines.engine.executors import Executor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import unsolved
@@ -94,7 +96,8 @@ class Curation:
         clips = islice(self.recipe.make_reader().discover(self.raw_root), self.limit)
         work = source_work(clips, self.raw_root)
         self.record.sources = keep_sources(self.lake, work.labels)
-        return self._run("ingest", work)
+        revisions = Revisions(self.lake, self.keys["ingest"], work.labels)
+        return self._run("ingest", work, settle=revisions.settle)
 
     def find_wrists(self) -> StageSummary:
         """Human wrist by detection, robot end effector by projection."""
@@ -180,7 +183,9 @@ class Curation:
         subjects = self.view.subjects
         return [subjects[i] for i in compress(ids, accepted) if i in subjects]
 
-    def _run(self, name: str, work: Work, max_failed_fraction: float | None = None) -> StageSummary:
+    def _run(
+        self, name: str, work: Work, max_failed_fraction: float | None = None, settle: Settle | None = None
+    ) -> StageSummary:
         def progress(finished: int, total: int) -> None:
             if not finished:
                 self.record.begin(name, self.keys[name], len(work.labels), total)
@@ -199,6 +204,7 @@ class Curation:
             run_id=self.record.run_id,
             max_failed_fraction=allowed,
             limits=self.recipe.limits,
+            settle=settle,
         )
         self._record(summary)
         return summary

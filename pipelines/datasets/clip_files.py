@@ -2,18 +2,19 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from data_schemas.errors import BadInput
-from data_schemas.identity import content_ids
+from data_schemas.identity import content_id, content_ids
 from data_schemas.storage import fingerprints, is_remote
 from pipelines.inputs import SourceClip
 from pipelines.video import VideoIndex, index_video
 
-_canonical = json.JSONEncoder(sort_keys=True).encode
-"""`json.dumps` would make an encoder for every clip."""
+_canonical = json.JSONEncoder(sort_keys=True, check_circular=False).encode
+"""`json.dumps` would make an encoder for every clip, and look for circles in it."""
 
 _source_id = content_ids("source")
 
@@ -46,7 +47,8 @@ def source_id(clip: SourceClip, state_of: FileState) -> str:
 
 
 def file_states(raw_root: Path) -> FileState:
-    """How the files of one raw root are now: size and modification time, `absent` where there is none.
+    """How the files of one raw root are now: size and modification time, `absent` where there is none; of a folder, all
+    that it holds.
 
     Clips share files with their neighbours (the poses of a scene's cameras), and in an object store a folder is
     listed at once: what was looked at last is kept, so take a new one for every search of the root.
@@ -54,21 +56,39 @@ def file_states(raw_root: Path) -> FileState:
     if is_remote(raw_root):
         listing = lru_cache(maxsize=16)(fingerprints)
 
-        def state_of(relative: str) -> str:
+        @lru_cache(maxsize=16)
+        def ask(relative: str) -> str:
             path = raw_root / relative
-            return listing(path.parent).get(path.name, "absent")
+            state = listing(path.parent).get(path.name, "absent")
+            return _all_of(fingerprints(path, below=True)) if state == "folder" else state
 
-        return state_of
+        return ask
 
     @lru_cache(maxsize=16)
     def look(relative: str) -> str:
+        place = f"{raw_root}/{relative}"  # a path object per file takes longer than the look-up
         try:
-            status = os.stat(f"{raw_root}/{relative}")  # a path object per file takes longer than the look-up
+            status = os.stat(place)
         except OSError:
             return "absent"
-        return f"{status.st_size}:{status.st_mtime_ns}"
+        return _all_of(_files_below(place)) if stat.S_ISDIR(status.st_mode) else _state(status)
 
     return look
+
+
+def _state(status: os.stat_result) -> str:
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _files_below(place: str) -> dict[str, str]:
+    """State of every file in a folder, at any depth, by its path there; links are not followed."""
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
+    return {os.path.relpath(path, place): _state(os.lstat(path)) for path in paths}
+
+
+def _all_of(states: dict[str, str]) -> str:
+    """State of a folder."""
+    return content_id("folder", *(f"{name}:{state}" for name, state in sorted(states.items())))
 
 
 def index_clip(clip: SourceClip, raw_root: Path) -> VideoIndex:

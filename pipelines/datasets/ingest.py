@@ -1,6 +1,7 @@
 """The first stage of curation: clips found on disk become rows of `demonstrations`."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from data_schemas.errors import BadInput
 from pipelines.datasets.base import Reader, Skip
 from pipelines.datasets.clip_files import file_states, source_id
 from pipelines.datasets.registry import check_options, get_reader
+from pipelines.datasets.revisions import revision_of
 from pipelines.engine.stage import Done, Failed, Filtered, Outcome, Stage, StageConfig
 from pipelines.engine.work import Labels, Work
 from pipelines.inputs import SourceClip
@@ -66,8 +68,9 @@ class IngestStage(Stage[SourcePayload]):
 
     def _read(self, clip: SourceClip, raw_root: Path) -> Outcome:
         try:
-            return Done(self.reader.read(clip, raw_root))
+            row = self.reader.read(clip, raw_root)
         except Skip as skip:
             return Filtered(skip.reason, skip.detail)
         except BadInput as bad:
             return Failed(bad.reason, bad.detail)
+        return Done(replace(row, revision=revision_of(row)))

@@ -7,8 +7,9 @@ Entries say what happened and may stand twice; rows stand once (`insertion`).
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from data_schemas.ledger import LedgerEntry
 from data_schemas.row import Row
@@ -18,6 +19,9 @@ from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
 from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage
 from pipelines.engine.worker import WorkerStats
+
+Settle = Callable[[Sequence[tuple[str, Any]]], Sequence[tuple[str, Any]]]
+"""Gives rows by item id their last form, just before they are committed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class MicroBatches:
         run_id: str,
         commit_every: CommitEvery,
         setbacks: dict[str, LedgerEntry],
+        settle: Settle | None = None,
     ) -> None:
         self.num_done = 0
         """Rows that this run committed."""
@@ -66,6 +71,7 @@ class MicroBatches:
         self._insertion = insertion
         self._run_id = run_id
         self._commit_every = commit_every
+        self._settle = settle or (lambda rows: rows)
         self._rows: list[tuple[str, Row]] = []
         self._entries: list[LedgerEntry] = []
         self._last_commit = time.monotonic()
@@ -86,7 +92,7 @@ class MicroBatches:
 
     def commit(self) -> None:
         """Rows first, then their ledger entries."""
-        others = self._insertion.insert(self._rows)
+        others = self._insertion.insert(self._settle(self._rows))
         self.num_done += len(self._rows) - len(others)
         self._rows = []
         entries = [

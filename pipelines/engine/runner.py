@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine import ledger
-from pipelines.engine.commits import CommitEvery, MicroBatches
+from pipelines.engine.commits import CommitEvery, MicroBatches, Settle
 from pipelines.engine.executor import Executor, Limits
 from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
@@ -41,6 +41,7 @@ def run_stage(
     progress: Progress | None = None,
     commit_every: CommitEvery | None = None,
     run_id: str | None = None,
+    settle: Settle | None = None,
 ) -> StageSummary:
     """Bring the stage's table up to date with the items.
 
@@ -49,6 +50,7 @@ def run_stage(
         upstream: keys of the stages whose rows the items were made from.
         max_failed_fraction: of all items; earlier failures that still stand count.
         run_id: joins the ledger entries of all stages of one run; a new one by default.
+        settle: sees the rows before they are committed, in this process.
 
     Raises:
         StageFailed: after everything else was committed.
@@ -71,6 +73,7 @@ def run_stage(
         run_id=run_id or uuid.uuid4().hex,
         commit_every=commit_every or CommitEvery(),
         setbacks=setbacks,
+        settle=settle,
     )
     lost = [i for i in _without(wanted, ledger.done_ids(lake, key)) if i not in missing]
     batches.record_lost({i: work.labels[i] for i in sorted(lost)})

@@ -59,7 +59,24 @@ def test_items_follow_the_files(tmp_path: Path) -> None:
     assert [a == b for a, b in zip(before, replaced, strict=True)] == [False, True]
     os.utime(root / "RH20T_cfg3" / scene_name(human=True) / "metadata.json", ns=(1, 1))
     assert items(root)[1].item_id != replaced[1]
+    touched = [item.item_id for item in items(root)]
+    (intrinsics,) = root.glob("RH20T_cfg3/calib/*/intrinsics.npy")
+    os.utime(intrinsics, ns=(1, 1))
+    assert not {item.item_id for item in items(root)} & set(touched), "a calibration is of both halves"
     pickle.loads(pickle.dumps(items(root)[0]))
+
+
+def plain_id(*parts: str) -> str:
+    framed = b"".join(len(part.encode()).to_bytes(8, "little") + part.encode() for part in parts)
+    return hashlib.blake2b(framed, digest_size=8).hexdigest()
+
+
+def plain_state(path: Path) -> str:
+    """Of a file its size and time, of a folder those of all files in it."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return plain_id("folder", *(f"{file.relative_to(path)}:{plain_state(file)}" for file in files))
+    return f"{path.stat().st_size}:{path.stat().st_mtime_ns}"
 
 
 def test_ids_are_those_of_the_plain_definition(tmp_path: Path) -> None:
@@ -69,12 +86,11 @@ def test_ids_are_those_of_the_plain_definition(tmp_path: Path) -> None:
         states = []
         for name in clip.hints["watch"]:
             path = root / name
-            state = f"{path.stat().st_size}:{path.stat().st_mtime_ns}" if path.exists() else "absent"
+            state = plain_state(path) if path.exists() else "absent"
             states.append(f"{name}:{state}")
         hints = json.dumps(clip.hints, sort_keys=True)
         parts = ("source", clip.dataset, clip.source, clip.camera, clip.pair_key or "", hints, *states)
-        framed = b"".join(len(part.encode()).to_bytes(8, "little") + part.encode() for part in parts)
-        assert item.item_id == hashlib.blake2b(framed, digest_size=8).hexdigest()
+        assert item.item_id == plain_id(*parts)
 
 
 def test_a_mended_instruction_is_read_anew(tmp_path: Path) -> None:

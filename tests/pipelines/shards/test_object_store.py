@@ -167,7 +167,9 @@ def test_a_replaced_file_is_seen_without_reading_it(store: str):
     assert before == f"{looked_at['size']}:{looked_at['ETag']}", "a listing says what a single look says"
     path.write_bytes(b"two")
     assert state() not in (before, "absent")
-    assert state("human") == "folder"
+    whole = state("human")
+    (path.parent / "deep" / "z.bin").write_bytes(b"new")
+    assert state("human") not in (whole, "absent"), "of a folder, all that it holds"
     assert state("human/y.bin") == state("robot/x.bin") == "absent"
 
 
