@@ -187,7 +187,9 @@ class Lake:
         if delta is None:
             return schema.empty_table().select(names)
         conditions = [*where] if stage_key is None else [("stage_key", "=", stage_key), *where]
-        pruning: Any = [condition for condition in conditions if condition[1] != "in"]
+        # A column that the row class has gained since the last write is not there to prune by.
+        known = {field.name for field in delta.schema().fields}
+        pruning: Any = [c for c in conditions if c[1] != "in" and c[0] in known]
         # The statistics of every column in the schema are parsed for every file: 40 ms of 50 in a table of 160 files.
         needed = {"stage_key", *names, *(name for name, _, _ in where)}
         dataset = delta.to_pyarrow_dataset(

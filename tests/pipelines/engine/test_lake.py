@@ -1,6 +1,8 @@
 """The lake against plain dictionaries, and through the files that it writes."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,6 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from data_schemas.errors import UserError
+from data_schemas.row import Row
 from pipelines.engine.lake import Lake
 from tests.pipelines.engine.toy import Power, power_row
 
@@ -88,3 +91,20 @@ def test_a_file_as_root_is_a_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         Lake(tmp_path / "file")
+
+
+@dataclass(frozen=True)
+class Before(Row):
+    """As `Power` was before it knew anything but the value."""
+
+    TABLE: ClassVar[str] = "powers"
+
+    value: int
+
+
+def test_a_condition_on_a_column_that_rows_have_gained_since(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append(Before, "k", [("a", Before(1))])
+    assert lake.table(Power, "k", ["item_id"], [("note", "=", "even")]).num_rows == 0
+    lake.append(Power, "k", [("b", power_row(2, 2))])
+    assert lake.table(Power, "k", ["item_id"], [("note", "=", "even")])["item_id"].to_pylist() == ["b"]
