@@ -1,7 +1,8 @@
 """GroundingDINO by its authors' package `groundingdino-py`, for comparison with results made with it.
 
 The package (2023) needs transformers below 5 and its own torchvision, so it does not run in HARP's
-environment: give it one of its own. `grounding_dino` is the same network by `transformers`, batched.
+environment: give it one of its own. It fetches `bert-base-uncased` from the model hub by itself.
+`grounding_dino` is the same network by `transformers`, batched.
 """
 
 import importlib.util
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 
 from data_schemas.errors import UserError
 from pipelines.objects import weights
@@ -64,10 +66,11 @@ class GroundingDinoPy(PhraseDetector):
 
 
 def normalized(frame: np.ndarray) -> torch.Tensor:
-    """(3, h, w) float: `frame` with its shorter side made 800 pixels, as the network was trained."""
+    """(3, h, w) float: `frame` as the package's own `load_image` resizes and normalizes a picture of a file."""
     height, width = frame.shape[:2]
-    scale = min(SIDE / min(height, width), LONGEST / max(height, width))
-    picture = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255
-    size = (round(height * scale), round(width * scale))
-    picture = torch.nn.functional.interpolate(picture, size, mode="bilinear", antialias=True)[0]
-    return (picture - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+    short, long = min(height, width), max(height, width)
+    side = SIDE if SIDE * long / short <= LONGEST else round(LONGEST * short / long)
+    size = (int(side * width / short), int(side * height / short))
+    picture = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
+    values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+    return (values - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]

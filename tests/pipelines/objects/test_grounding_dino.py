@@ -10,6 +10,7 @@ from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
 
 from data_schemas.errors import UserError
 from pipelines.objects.grounding_dino import GroundingDino, swin
+from pipelines.objects.groundingdino_py import normalized
 from pipelines.objects.phrase_detector import Thresholds, caption
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "red", "cup", "small", "block"]
@@ -101,3 +102,32 @@ def test_missing_weights_name_the_command_and_the_licence(
         UserError, match=r"harp weights pull grounding-dino-tiny.*690 MB, licence Apache-2\.0"
     ):
         GroundingDino().load()
+
+
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        ((480, 640), (800, 1066)),
+        ((360, 640), (750, 1333)),
+        ((224, 224), (800, 800)),
+        ((900, 300), (1332, 444)),
+    ],
+)
+def test_the_authors_package_gets_pictures_in_the_sizes_of_its_own_loader(
+    size: tuple[int, int], resized: tuple[int, int]
+) -> None:
+    """The sizes are what groundingdino-py 0.4.0 made of such files; it cuts fractions of a pixel off."""
+    frame = np.full((*size, 3), (255, 0, 51), np.uint8)
+    picture = normalized(frame)
+    assert picture.shape == (3, *resized)
+    expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225]
+    np.testing.assert_allclose(picture.mean(dim=(1, 2)), expected, atol=1e-4)
+    x0, y0 = size[1] // 3, size[0] // 2
+    frame[:] = 0
+    frame[y0 : y0 + 41, x0 : x0 + 41] = 255
+    ys, xs = np.nonzero(normalized(frame)[0].numpy() > 0)
+    back = size[1] / resized[1], size[0] / resized[0]
+    np.testing.assert_allclose([xs.min() * back[0], ys.min() * back[1]], [x0, y0], atol=0.7)
+    np.testing.assert_allclose(
+        [(xs.max() + 1) * back[0], (ys.max() + 1) * back[1]], [x0 + 41, y0 + 41], atol=0.7
+    )
