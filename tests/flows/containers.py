@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -39,6 +40,7 @@ class Containers(Api):
         self._ports = {port: str(free_port()) for port in PORTS}
         self._services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
         self._running: dict[str, subprocess.Popen] = {}
+        self._postgres: tempfile.TemporaryDirectory | None = None
         user, password = secrets["PREFECT_AUTH_STRING"].split(":")
         super().__init__(f"http://127.0.0.1:{self._ports['4200']}/api", (user, password))
         for name in ("prefect.yaml", "automations.yaml"):
@@ -49,8 +51,9 @@ class Containers(Api):
     def start_postgres(self) -> None:
         """A cluster such as the image makes from its environment; Postgres does not run as root."""
         environment = self._environment("postgres")
-        home = self.folder / "postgres"
-        home.mkdir()
+        # Not below pytest's own folder: every session of pytest closes that to other users when it starts.
+        self._postgres = tempfile.TemporaryDirectory(prefix="harp-postgres-")
+        home = Path(self._postgres.name)
         password = home / "password"
         password.write_text(environment["POSTGRES_PASSWORD"])
         runner = []
@@ -58,9 +61,6 @@ class Containers(Api):
             runner = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             for path in (home, password):
                 shutil.chown(path, "postgres", "postgres")
-            for parent in home.parents:  # as a temporary folder is closed to others
-                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o001)
         data, port = str(home / "data"), self._ports["5432"]
         user = environment["POSTGRES_USER"]
         subprocess.run(
@@ -149,6 +149,8 @@ class Containers(Api):
                 process.kill()
         for process in self.nodes():
             process.kill()
+        if self._postgres is not None:
+            self._postgres.cleanup()
 
     def nodes(self) -> list[psutil.Process]:
         """Ray's own processes of this cluster, wherever they were started."""
