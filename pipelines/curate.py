@@ -21,6 +21,7 @@ from data_schemas.storage import location
 from data_schemas.versions import Manifest
 from pipelines.alignment.stage import AlignStage
 from pipelines.camera_motion.stage import CameraStage
+from pipelines.datasets.base import no_clips
 from pipelines.datasets.ingest import IngestStage, source_work
 from pipelines.datasets.revisions import Revisions
 from pipelines.engine.commits import Settle
@@ -92,9 +93,15 @@ class Curation:
     # === The steps ===
 
     def ingest(self) -> StageSummary:
-        """Find the clips, check them, index their frames."""
+        """Find the clips, check them, index their frames.
+
+        Raises:
+            UserError: there are none.
+        """
         clips = islice(self.recipe.make_reader().discover(self.raw_root), self.limit)
         work = source_work(clips, self.raw_root)
+        if not work.labels:
+            raise no_clips(self.raw_root, self.recipe.dataset)
         self.record.sources = keep_sources(self.lake, work.labels)
         revisions = Revisions(self.lake, self.keys["ingest"], work.labels)
         return self._run("ingest", work, settle=revisions.settle)

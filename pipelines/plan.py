@@ -22,7 +22,7 @@ from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput, UserError
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Shard
-from pipelines.datasets.base import Reader
+from pipelines.datasets.base import Reader, no_clips
 from pipelines.datasets.clip_files import inside
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import ALREADY_DONE
@@ -170,7 +170,7 @@ def survey(reader: Reader, raw_root: Path, counted: int = COUNTED_VIDEOS) -> Dat
     for clip in reader.discover(raw_root):
         clips[clip.embodiment].append(clip)
     if not clips:
-        raise UserError(f"{raw_root} holds no clip of the data set '{reader.dataset}': give another --root.")
+        raise no_clips(raw_root, reader.dataset)
     frames, variance, unreadable = {}, 0.0, 0
     for embodiment, group in clips.items():
         chosen = np.unique(np.linspace(0, len(group) - 1, min(counted, len(group))).round().astype(int))

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from data_schemas.demonstrations import Demonstration
+from data_schemas.errors import UserError
 from data_schemas.identity import demonstration_id, file_sha256
 from pipelines.datasets.clip_files import inside
 from pipelines.datasets.robot_state import RobotState
@@ -71,6 +72,11 @@ class Reader(ABC, Generic[Options]):
             BadInput: the clip is broken.
             Skip: the clip is sound but not wanted.
         """
+
+
+def no_clips(raw_root: Path, dataset: str) -> UserError:
+    """The error of a root in which a reader finds its layout and nothing else."""
+    return UserError(f"{raw_root} holds no clip of the data set '{dataset}': give another root, or add some.")
 
 
 def make_demonstration(

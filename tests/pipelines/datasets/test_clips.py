@@ -11,7 +11,11 @@ import yaml
 
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput, UserError
+from pipelines.curate import Curation
 from pipelines.datasets import get_reader
+from pipelines.engine.executor import LocalExecutor
+from pipelines.engine.lake import Lake
+from pipelines.recipe import load_curate_recipe
 from tests.pipelines.datasets.made_rh20t import write_video
 
 HEADER = "pair_id,human,robot,instruction"
@@ -34,6 +38,14 @@ def table(root: Path, *lines: str, header: str = HEADER) -> Path:
 def read(root: Path, **options: Any) -> list[Demonstration]:
     reader = get_reader("clips", options, "mine")
     return [reader.read(clip, root) for clip in reader.discover(root)]
+
+
+def test_a_table_without_rows_ends_a_curation_before_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(HEADER + "\n")
+    curation = Curation(load_curate_recipe("clips"), tmp_path, Lake(tmp_path / "lake"), LocalExecutor())
+    with pytest.raises(UserError, match="holds no clip of the data set 'clips'"):
+        curation.ingest()
+    assert not (tmp_path / "lake").exists()
 
 
 def test_pairs_missing_halves_and_single_clips(root: Path) -> None:
