@@ -6,12 +6,14 @@ cluster.
 
 import logging
 import os
+import socket
 import threading
 from collections.abc import Generator
 from typing import Any
 
 import ray
 
+from data_schemas.errors import UserError
 from pipelines.engine.executor import Attempt, Executor, Items, Limits
 from pipelines.engine.ray_pool import Hand, Pool, max_workers
 from pipelines.engine.stage import Resources, Stage
@@ -22,6 +24,13 @@ OBJECT_STORE_BYTES = 256 * 2**20
 """Rows travel, frames do not: Ray's default of 30 % of the memory would only take it from the stages."""
 
 START_ATTEMPTS = 4
+
+CONNECT_SECONDS = 10.0
+"""Ray itself tries for a quarter of an hour."""
+
+
+class NoCluster(UserError, ConnectionError):
+    """Nobody answers at RAY_ADDRESS. A cluster that is restarted may answer later."""
 
 
 class RayExecutor(Executor):
@@ -90,7 +99,9 @@ class RayExecutor(Executor):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         address = os.environ.get("RAY_ADDRESS")
-        if not address:
+        if address:
+            check_cluster(address)
+        else:
             # Processes that Ray starts ahead have none of the settings that ours need, and would never be used.
             os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
             options |= {
@@ -110,3 +121,21 @@ class RayExecutor(Executor):
                 logger.warning("Ray did not start (%s); trying again", error)
                 ray.shutdown()
         self._owns_ray = True
+
+
+def check_cluster(address: str) -> None:
+    """See whether somebody answers at `host:port` or `ray://host:port`; other addresses are left to Ray.
+
+    Raises:
+        NoCluster: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise NoCluster(
+            f"No Ray cluster answers at {address}, as RAY_ADDRESS says ({error}): start it, mend the address, or unset "
+            "it to work on this machine alone."
+        ) from None
