@@ -15,7 +15,7 @@ from PIL import Image
 from data_schemas.pairs import Alignment
 from pipelines.inputs import Annotated
 from pipelines.quality.report.palette import OBJECT, WRIST
-from pipelines.video import open_video
+from pipelines.video import open_demonstration
 
 TILE_HEIGHT = 190
 TRAIL = 12
@@ -28,6 +28,9 @@ def pair_sheet(
     """Robot row above human row at `columns` moments of robot time, (H, W, 3) uint8 RGB.
 
     Without an alignment both clips are shown at the same shares of their own length.
+
+    Raises:
+        BadInput: a raw video is not there or broken.
     """
     robot_frames = moments(robot.demonstration.num_frames, columns)
     if alignment is not None:
@@ -45,8 +48,12 @@ def picture_source(picture: np.ndarray) -> str:
 
 
 def clip_row(clip: Annotated, frames: Sequence[int] | np.ndarray) -> np.ndarray:
-    """One row of frames of one clip with its cues, (TILE_HEIGHT, W, 3)."""
-    with open_video(clip.video_path) as video:
+    """One row of frames of one clip with its cues, (TILE_HEIGHT, W, 3).
+
+    Raises:
+        BadInput: the raw video is not there or broken.
+    """
+    with open_demonstration(clip) as video:
         pictures = video.frames([int(i) for i in frames])
     tiles = [_tile(picture, int(i), clip) for picture, i in zip(pictures, frames, strict=True)]
     gap = np.full((TILE_HEIGHT, 3, 3), 255, np.uint8)
@@ -54,7 +61,7 @@ def clip_row(clip: Annotated, frames: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows one above the other; narrower ones are scaled down to no one's harm: all get the least width."""
+    """Rows one above the other; wider ones are scaled down to the width of the narrowest."""
     width = min(row.shape[1] for row in rows)
     scaled = [
         cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1])), interpolation=cv2.INTER_AREA)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from data_schemas.camera import CameraMotion
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment, Verdict
@@ -49,11 +50,12 @@ def load_curated(lake: Lake, run: RunRecord) -> Curated:
     demonstrations = list({d.demonstration_id: d for d in rows.values()}.values())
     wrists = lake.read(WristTrack, keys["wrist_tracks"]) if "wrist_tracks" in keys else {}
     objects = lake.read(ObjectTrack, keys["object_tracks"]) if "object_tracks" in keys else {}
+    cameras = lake.read(CameraMotion, keys["camera_motion"]) if "camera_motion" in keys else {}
     alignments = lake.read(Alignment, keys["alignments"]) if "alignments" in keys else {}
     verdicts = lake.read(Verdict, keys["verdicts"]) if "verdicts" in keys else {}
     annotated = {
         d.demonstration_id: Annotated(
-            d, root, wrists.get(d.demonstration_id), objects.get(d.demonstration_id)
+            d, root, *(cue.get(d.demonstration_id) for cue in (wrists, objects, cameras))
         )
         for d in demonstrations
     }

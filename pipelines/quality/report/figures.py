@@ -14,7 +14,10 @@ from pipelines.quality.report.palette import GRID, HUMAN, INK, MUTED, OBJECT, RO
 
 
 def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> str:
-    """DTW path, and the cue's height in the image for both sides on the robot's time line after the alignment."""
+    """DTW path, and the cue's height for both sides on the robot's time line after the alignment.
+
+    The height is that in the image; where the camera moves, that in the first frame's picture of the scene, as aligned.
+    """
     use_report_style()
     figure = Figure(figsize=(11.3, 2.0))
     left, right = figure.subplots(1, 2, width_ratios=[1, 3.6])
@@ -22,12 +25,11 @@ def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> 
     left.plot([0, path[:, 0].max()], [0, path[:, 1].max()], color=MUTED, lw=0.8, ls=(0, (3, 3)))
     left.plot(path[:, 0], path[:, 1], color=INK, lw=1.6)
     left.set(xlabel="robot frame", ylabel="human frame", title="DTW path")
-    heights = _cue_height(alignment.cue, robot), _cue_height(alignment.cue, human)
-    if heights[0] is None or heights[1] is None:
+    aligned = _cue_height(alignment.cue, robot), _cue_height(alignment.cue, human)[alignment.human_index]
+    both = np.isfinite(aligned[0]) & np.isfinite(aligned[1])
+    if not both.any():
         right.set_visible(False)
         return _svg(figure)
-    aligned = heights[0], heights[1][alignment.human_index]
-    both = np.isfinite(aligned[0]) & np.isfinite(aligned[1])
     for height, colour, name in zip(aligned, (ROBOT, HUMAN), ("robot", "human, aligned"), strict=True):
         # Cameras differ: both are scaled by what they do where both are seen.
         seen = height[both]
@@ -105,16 +107,18 @@ def training_curves(steps: Sequence[int], curves: Mapping[str, Sequence[float]],
     return _svg(figure)
 
 
-def _cue_height(cue: str, clip: Annotated) -> np.ndarray | None:
-    """(T,) upwards in the image, NaN where not visible; None where the cue is no point in the image."""
+def _cue_height(cue: str, clip: Annotated) -> np.ndarray:
+    """(T,) upwards, NaN where not visible; all NaN where the cue is no point in the image."""
     if cue == "wrist" and clip.wrist is not None:
-        return -np.where(clip.wrist.visible, clip.wrist.points[:, 1], np.nan)
+        points = clip.against_scene(clip.wrist.points)
+        return -np.where(clip.wrist.visible, points[:, 1], np.nan)
     if cue == "object" and clip.objects is not None:
         seen = clip.objects.visible
-        total = np.where(seen, clip.objects.points[:, :, 1], 0.0).sum(axis=1)
+        points = clip.against_scene(clip.objects.points)
+        total = np.where(seen, points[:, :, 1], 0.0).sum(axis=1)
         count = seen.sum(axis=1)
         return -np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return None
+    return np.full(clip.demonstration.num_frames, np.nan)
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

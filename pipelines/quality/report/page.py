@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
+from data_schemas.errors import BadInput
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
@@ -142,13 +143,18 @@ def _pair_card(curated: Curated, verdict: Verdict) -> dict[str, Any]:
     facts = [f"human {human.demonstration.num_frames} frames, robot {robot.demonstration.num_frames} frames"]
     if alignment is not None:
         facts.append(f"aligned on the {alignment.cue} cue, cost {alignment.cost:.3f}")
+    try:
+        sheet, missing = picture_source(pair_sheet(human, robot, alignment)), ""
+    except BadInput as error:  # the raw videos need not be here any more
+        sheet, missing = "", error.detail
     return {
         "label": robot.demonstration.source,
         "instruction": robot.demonstration.instruction or human.demonstration.instruction,
         "accepted": verdict.accepted,
         "reasons": verdict.reasons,
         "facts": ", ".join(facts),
-        "sheet": picture_source(pair_sheet(human, robot, alignment)),
+        "sheet": sheet,
+        "missing": missing,
         "plot": Markup(figures.alignment_plot(alignment, human, robot)) if alignment else "",
     }
 
