@@ -1,6 +1,7 @@
 """Agreement of two annotators over the demonstrations of two lakes: table, JSON, pictures of the worst."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from pipelines.engine.lake import Lake
 from pipelines.objects.agreement import Agreement, compare_objects, compare_wrists
 from pipelines.objects.agreement_sheet import agreement_sheet
 from pipelines.runs import RunRecord, latest_run
+
+logger = logging.getLogger(__name__)
 
 Track = WristTrack | ObjectTrack
 
@@ -107,7 +110,9 @@ def read_annotator(address: str) -> Annotator:
     Raises:
         UserError: no such lake, or not exactly one such key.
     """
-    root, _, key = address.rpartition("@") if "@" in address else (address, "", "")
+    root, key = address, ""
+    if "@" in address and not location(address).is_dir():
+        root, _, key = address.rpartition("@")
     if not location(root).is_dir():
         raise UserError(f"There is no lake at {root}: give the folder of a lake, or LAKE@KEY.")
     lake = Lake(root)
@@ -144,13 +149,14 @@ def compare(a: Annotator, b: Annotator) -> Comparison:
     Raises:
         UserError: the two have no demonstration and cue in common.
     """
-    rows, only = [], {}
-    for cue in a.tracks.keys() & b.tracks.keys():
+    rows, only, cut = [], {}, 0
+    for cue in sorted(a.tracks.keys() & b.tracks.keys()):
         of_a, of_b = a.tracks[cue], b.tracks[cue]
         only[cue] = len(of_a.keys() - of_b.keys()), len(of_b.keys() - of_a.keys())
         for i in sorted(of_a.keys() & of_b.keys() & a.demonstrations.keys()):
             row, one, other = a.demonstrations[i], of_a[i], of_b[i]
             if len(one.points) != len(other.points):
+                cut += 1
                 continue
             if isinstance(one, ObjectTrack) and isinstance(other, ObjectTrack):
                 agreement = compare_objects(one, other, row.width)
@@ -159,6 +165,10 @@ def compare(a: Annotator, b: Annotator) -> Comparison:
                 assert isinstance(other, WristTrack)
                 agreement = compare_wrists(one, other, row.width)
             rows.append(Compared(cue, row, one, other, agreement))
+    if cut:
+        logger.warning(
+            "%d cues have another number of frames in %s than in %s: not compared", cut, a.label, b.label
+        )
     if not rows:
         raise UserError(
             f"{a.label} and {b.label} have no cue of one demonstration in common: both must be curations of the same "

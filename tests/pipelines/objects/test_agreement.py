@@ -152,9 +152,23 @@ def test_mistakes_are_one_sentence(tmp_path: Path, carried: Clip) -> None:
     seen = np.ones(len(carried.frames), bool)
     a = lake(tmp_path / "a", row, {"wrist": wrist(carried.tips, seen)})
     b = lake(tmp_path / "b", row, {"object": objects(carried.centre[:, None].repeat(3, axis=1))})
+    with pytest.raises(UserError, match="in common"):
+        compare(read_annotator(lake(tmp_path / "c@home", row, {})), read_annotator(a))
     with pytest.raises(UserError, match="no lake at"):
         read_annotator(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="expected one of wrist-key"):
         read_annotator(f"{a}@ffff")
     with pytest.raises(UserError, match="in common"):
         compare(read_annotator(a), read_annotator(b))
+
+
+def test_clips_of_other_lengths_are_left_out_aloud(
+    tmp_path: Path, carried: Clip, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = payload(tmp_path, carried).demonstration
+    seen = np.ones(len(carried.frames), bool)
+    centre = carried.centre[:, None] + np.array([[-6, -6], [6, -6], [6, 6]])
+    a = lake(tmp_path / "a", row, {"wrist": wrist(carried.tips, seen), "object": objects(centre)})
+    b = lake(tmp_path / "b", row, {"wrist": wrist(carried.tips[1:], seen[1:]), "object": objects(centre)})
+    assert [one.cue for one in compare(read_annotator(a), read_annotator(b)).rows] == ["object"]
+    assert "1 cues have another number of frames" in caplog.text
