@@ -71,8 +71,8 @@ def wilor_hands(config: WiLoRConfig) -> WorkerHands:
     python, mano = os.environ.get("HARP_WILOR_PYTHON"), os.environ.get("HARP_MANO_FILE")
     if not python:
         raise UserError(
-            "WiLoR needs a Python environment of its own: make one with Python 3.10, "
-            "`pip install git+https://github.com/warmshao/WiLoR-mini` in it, and set HARP_WILOR_PYTHON to its python."
+            "WiLoR needs a Python environment of its own: make one as docs/annotators.md says and set HARP_WILOR_PYTHON "
+            "to its python."
         )
     if not mano or not Path(mano).is_file():
         raise UserError(
