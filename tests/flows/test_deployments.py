@@ -1,6 +1,7 @@
 """What prefect.yaml promises: every deployment runs a flow that exists, on parameters, schedules and limits that hold."""
 
 import importlib
+import subprocess
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -87,6 +88,30 @@ def test_every_curation_may_start_a_training_of_its_data():
         flow_of(training).validate_parameters({**training["parameters"], **trigger.parameters})
         triggers[roles["deployment"]] = trigger.parameters["dataset"]
     assert triggers == {recipe: load_curate_recipe(recipe).dataset for recipe in RECIPES}
+
+
+@pytest.mark.parametrize("password", ["", "long-and-random"])
+def test_the_object_store_has_no_default_password(tmp_path: Path, password: str):
+    service = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]["object-store"]
+    assert service["environment"] == {
+        "MINIO_ROOT_USER": "${S3_ACCESS_KEY:-}",
+        "MINIO_ROOT_PASSWORD": "${S3_SECRET_KEY:-}",
+    }
+    server = tmp_path / "docker-entrypoint.sh"
+    server.write_text('#!/bin/sh\necho "started with $*"\n')
+    server.chmod(0o755)
+    command = [word.replace("$$", "$") for word in (*service["entrypoint"], *service["command"])]
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "MINIO_ROOT_USER": "us",
+        "MINIO_ROOT_PASSWORD": password,
+    }
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    if password:
+        assert done.stdout == "started with server /data --address :9000\n"
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "S3_SECRET_KEY" in done.stderr
 
 
 def test_automations_are_what_the_server_takes():
