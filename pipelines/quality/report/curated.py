@@ -55,7 +55,11 @@ def load_curated(lake: Lake, run: RunRecord) -> Curated:
     verdicts = lake.read(Verdict, keys["verdicts"]) if "verdicts" in keys else {}
     annotated = {
         d.demonstration_id: Annotated(
-            d, root, *(cue.get(d.demonstration_id) for cue in (wrists, objects, cameras))
+            d,
+            root,
+            wrists.get(d.demonstration_id),
+            objects.get(d.demonstration_id),
+            cameras.get(d.demonstration_id),
         )
         for d in demonstrations
     }
