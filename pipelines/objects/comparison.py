@@ -132,6 +132,11 @@ def read_annotator(address: str) -> Annotator:
     else:
         stages = run.stage_keys
         chosen = {cue: stages[f"{cue}_tracks"] for cue in classes if f"{cue}_tracks" in stages}
+        if not chosen:
+            raise UserError(
+                f"The latest curation in {root} has no cues: it still runs or was stopped before; continue it by "
+                "`harp curate`, or give LAKE@KEY."
+            )
     demonstrations = lake.read(Demonstration, run.stage_keys["ingest"])
     return Annotator(
         label=address,
@@ -209,7 +214,8 @@ def write(comparison: Comparison, out: Path, pictures: int) -> int:
         for rank, row in enumerate(comparison.worst(cue)[:pictures], start=1):
             try:
                 sheet = agreement_sheet(row.demonstration, row.a, row.b, row.agreement, row.cue, root)
-            except BadInput:  # the raw videos need not be here
+            except BadInput as error:  # the raw videos need not be here
+                logger.warning("%s cannot be drawn: %s", row.demonstration.source, error.detail)
                 continue
             cv2.imwrite(str(out / f"worst_{cue}_{rank:02d}.png"), sheet[..., ::-1])
             drawn += 1

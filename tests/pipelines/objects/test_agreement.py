@@ -125,7 +125,9 @@ def lake(folder: Path, row: Demonstration, tracks: dict[str, WristTrack | Object
     return str(folder)
 
 
-def test_two_lakes_are_compared_and_the_worst_drawn(tmp_path: Path, carried: Clip) -> None:
+def test_two_lakes_are_compared_and_the_worst_drawn(
+    tmp_path: Path, carried: Clip, caplog: pytest.LogCaptureFixture
+) -> None:
     row = payload(tmp_path, carried).demonstration
     length = len(carried.frames)
     centre = carried.centre[:, None] + np.array([[-6, -6], [6, -6], [6, 6], [-6, 6]])
@@ -145,6 +147,9 @@ def test_two_lakes_are_compared_and_the_worst_drawn(tmp_path: Path, carried: Cli
     assert (tmp_path / "out" / "worst_wrist_01.png").stat().st_size > 5000
     only = compare(read_annotator(f"{a}@object"), read_annotator(f"{b}@obj"))
     assert [one.cue for one in only.rows] == ["object"]
+    (tmp_path / "clip.mp4").unlink()
+    assert write(only, tmp_path / "undrawn", pictures=3) == 0
+    assert "clip cannot be drawn: " in caplog.text
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path, carried: Clip) -> None:
@@ -152,8 +157,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path, carried: Clip) -> None:
     seen = np.ones(len(carried.frames), bool)
     a = lake(tmp_path / "a", row, {"wrist": wrist(carried.tips, seen)})
     b = lake(tmp_path / "b", row, {"object": objects(carried.centre[:, None].repeat(3, axis=1))})
-    with pytest.raises(UserError, match="in common"):
-        compare(read_annotator(lake(tmp_path / "c@home", row, {})), read_annotator(a))
+    with pytest.raises(UserError, match="c@home has no cues: it still runs or was stopped"):
+        read_annotator(lake(tmp_path / "c@home", row, {}))
     with pytest.raises(UserError, match="no lake at"):
         read_annotator(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="expected one of wrist-key"):
