@@ -8,11 +8,12 @@ within that time, still find them.
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltalake import DeltaTable
+from filelock import FileLock, Timeout
 
 from data_schemas.camera import CameraMotion
 from data_schemas.cues import ObjectTrack, WristTrack
@@ -24,6 +25,8 @@ from data_schemas.pairs import Alignment, Shard, Verdict
 from data_schemas.row import Row
 from data_schemas.storage import is_remote
 from pipelines.engine.lake import Lake
+from pipelines.engine.worker import worker_name
+from pipelines.shards.files import move_if_absent, temporary
 
 TABLES: tuple[type[Row], ...] = (
     Demonstration,
@@ -39,6 +42,9 @@ TABLES: tuple[type[Row], ...] = (
 
 MIN_RETENTION_HOURS = 24
 """A run may hold a version of a table for as long; less could take files away under a reader."""
+
+LOCK = ".optimize.lock"
+"""In the lake's root."""
 
 MAX_FILES_PER_KEY = 4
 """A stage key with no more files than this is left as it is."""
@@ -59,20 +65,49 @@ def optimize(lake: Lake, retention_hours: int = 7 * 24) -> Iterator[Optimized]:
     """Compact every table of the lake, and remove files that are older than the retention and no longer part of it.
 
     Raises:
-        UserError: the retention is too short to be safe, or the lake cannot be written to.
+        UserError: the retention is too short to be safe, the lake cannot be written to, or another process optimizes it.
     """
     if retention_hours < MIN_RETENTION_HOURS:
         raise UserError(
             f"A retention of {retention_hours} h could remove files that a run still reads: give at least "
             f"{MIN_RETENTION_HOURS} h."
         )
-    for row_class in TABLES:
-        delta = lake.existing(row_class)
-        if delta is not None:
-            with lake.writing():
-                yield _optimize(row_class.TABLE, delta, retention_hours)
-    if not is_remote(lake.folder):
-        remove_drafts(lake.folder, retention_hours)
+    with _alone(lake):
+        for row_class in TABLES:
+            delta = lake.existing(row_class)
+            if delta is not None:
+                with lake.writing():
+                    yield _optimize(row_class.TABLE, delta, retention_hours)
+        if not is_remote(lake.folder):
+            remove_drafts(lake.folder, retention_hours)
+
+
+@contextmanager
+def _alone(lake: Lake) -> Iterator[None]:
+    """One optimization of a lake at a time.
+
+    Delta Lake sees no conflict between two that join the same files, as neither changes data: both results would stand,
+    and every row twice. On disk the lock ends with its process; in an object store it may outlive one that was killed.
+    """
+    path = lake.folder / LOCK
+    refusal = f"The lake {lake.root} is being optimized by another process: run again when that is over."
+    if not is_remote(path):
+        with lake.writing():
+            try:
+                lock = FileLock(path).acquire(timeout=0)
+            except Timeout:
+                raise UserError(refusal) from None
+        with lock:
+            yield
+        return
+    with temporary(lake.folder) as draft:
+        draft.write_text(worker_name())
+        if not move_if_absent(draft, path):
+            raise UserError(f"{refusal} If {path.read_text()} is no more, remove {path}.")
+    try:
+        yield
+    finally:
+        path.unlink()
 
 
 def _optimize(name: str, delta: DeltaTable, retention_hours: int) -> Optimized:

@@ -6,9 +6,12 @@ import pkgutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import data_schemas
 from data_schemas.camera import CameraMotion
+from data_schemas.errors import UserError
+from data_schemas.ledger import LedgerEntry
 from data_schemas.row import Row
 from data_schemas.samples import SampleIndex
 from pipelines.engine.lake import Lake
@@ -31,6 +34,21 @@ def test_camera_motion_is_compacted(tmp_path: Path) -> None:
     (done,) = optimize(lake)
     assert (done.table, done.files_before, done.files_after) == ("camera_motion", 6, 1)
     assert lake.ids(CameraMotion, "key") == {f"d{i}" for i in range(6)}
+
+
+def test_one_optimization_of_a_lake_at_a_time(tmp_path: Path) -> None:
+    """Two that join the same files would leave every row twice."""
+    lake = Lake(tmp_path / "lake")
+    rest = ("label", "stage", "k", "run", 1, "done", "", "", False, "worker", 1.0, 1.0, "2026")
+    for i in range(6):
+        lake.append(LedgerEntry, "k", [(f"{i}", LedgerEntry(f"{i}", *rest))])
+    first = optimize(lake)
+    next(first)
+    with pytest.raises(UserError, match="optimized by another process"):
+        next(optimize(lake))
+    assert not list(first)
+    list(optimize(lake))
+    assert lake.table(LedgerEntry).num_rows == 6
 
 
 def test_only_old_drafts_are_removed(tmp_path: Path) -> None:

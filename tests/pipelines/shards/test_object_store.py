@@ -12,8 +12,10 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import fsspec
+import numpy as np
 import pytest
 
+from data_schemas.camera import CameraMotion
 from data_schemas.errors import BadInput, UserError
 from data_schemas.pairs import Shard
 from data_schemas.storage import fingerprints, location, upload_if_absent
@@ -25,6 +27,7 @@ from pipelines.datasets.rh20t.layout import subfolders
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
+from pipelines.engine.maintenance import optimize
 from pipelines.engine.runner import run_stage
 from pipelines.runs import RunRecord, keep_sources, latest_run, new_run_id, read_sources, save_run
 from pipelines.shards.publish import list_versions, publish
@@ -143,6 +146,19 @@ def test_writers_at_the_same_time_leave_every_row_once(store: str):
         assert sum(pool.map(run, range(3))) == 40
     table = Lake(lake).table(Power)
     assert sorted(table["value"].to_pylist()) == list(range(40))
+
+
+def test_one_optimization_of_a_lake_at_a_time(store: str):
+    lake = Lake(f"{store}/optimized")
+    row = CameraMotion("d", "made", np.tile(np.eye(3), (2, 1, 1)), np.ones(2, np.float32))
+    for i in range(6):
+        lake.append(CameraMotion, "key", [(f"d{i}", row)])
+    first = optimize(lake)
+    assert next(first).files_after == 1
+    with pytest.raises(UserError, match=r"If \S+:\d+ is no more, remove s3://\S+/optimized/.optimize.lock"):
+        next(optimize(lake))
+    assert not list(first)
+    assert [done.files_after for done in optimize(lake)] == [1]
 
 
 def test_the_first_of_two_writers_of_a_name_wins(store: str, tmp_path: Path):
