@@ -183,8 +183,17 @@ def compare(a: Annotator, b: Annotator) -> Comparison:
 
 
 def write(comparison: Comparison, out: Path, pictures: int) -> int:
-    """Write `comparison.json` and `worst_<cue>_<rank>.png`; returns the number of pictures."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write `comparison.json` and `worst_<cue>_<rank>.png`; returns the number of pictures.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The comparison cannot be written to {out} ({error.strerror}): give another folder."
+        ) from error
     details = [
         {
             "cue": row.cue,

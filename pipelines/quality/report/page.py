@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from data_schemas.errors import BadInput
+from data_schemas.errors import BadInput, UserError
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
@@ -45,7 +45,13 @@ def write_report(
         dataset: default: that of the latest run.
         max_pairs: contact sheets shown; rejected pairs come first, since they want a look most.
         policy: folders of stage 2, if there was one, and of stage 3, whose closed-loop evaluations are shown.
+
+    Raises:
+        UserError: nothing was curated, a training's folder is not there, or the page cannot be written.
     """
+    for folder in (training, *(policy or ())):
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"There is no training at {folder}: give the folder that the training wrote.")
     run = latest_run(lake, dataset)
     curated = load_curated(lake, run)
     manifest = load_manifest(lake, run.version_id) if run.version_id else None
@@ -77,10 +83,15 @@ def write_report(
             harp_version=installed_version("harp-vla"),
         )
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = out.with_name(f".{out.name}.tmp")
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, out)
+    except OSError as error:
+        raise UserError(
+            f"The report cannot be written to {out} ({error.strerror}): give another path."
+        ) from error
 
 
 def _environment() -> jinja2.Environment:

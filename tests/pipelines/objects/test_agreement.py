@@ -150,6 +150,8 @@ def test_two_lakes_are_compared_and_the_worst_drawn(
     (tmp_path / "clip.mp4").unlink()
     assert write(only, tmp_path / "undrawn", pictures=3) == 0
     assert "clip cannot be drawn: " in caplog.text
+    with pytest.raises(UserError, match=r"cannot be written to .*comparison.json/out \(Not a directory\)"):
+        write(only, tmp_path / "undrawn" / "comparison.json" / "out", pictures=0)
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path, carried: Clip) -> None:

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from data_schemas.camera import CameraMotion
+from data_schemas.errors import UserError
 from data_schemas.pairs import Alignment, Verdict
+from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated
 from pipelines.quality.report import figures, page
 from pipelines.quality.report.contact_sheets import clip_row, stack_rows
 from pipelines.quality.report.curated import Curated
 from tests.pipelines.objects.conftest import make_clip
+from tests.pipelines.objects.test_agreement import lake
 from tests.pipelines.objects.test_stage import payload
 
 
@@ -68,3 +71,15 @@ def test_a_cue_that_is_nowhere_seen_on_both_sides_at_once_is_not_plotted(
     svg = figures.alignment_plot(aligned(clip), clip, unseen)
     assert "DTW path" in svg
     assert "height in image" not in svg
+
+
+def test_a_training_that_is_not_there_and_a_page_that_cannot_be_written_are_one_sentence(
+    clip: Annotated, tmp_path: Path
+) -> None:
+    folder = Lake(lake(tmp_path / "lake", clip.demonstration, {}))
+    with pytest.raises(UserError, match=r"There is no training at .*nowhere"):
+        page.write_report(folder, tmp_path / "report.html", training=tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"There is no training at .*nowhere"):
+        page.write_report(folder, tmp_path / "report.html", policy=(None, tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"cannot be written to .*clip.mp4/report.html \(File exists\)"):
+        page.write_report(folder, clip.video_path / "report.html")
