@@ -96,11 +96,20 @@ def test_a_planted_square_comes_back_through_the_resizing(vocabulary: Path, size
 def test_missing_weights_name_the_command_and_the_licence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """And are not downloaded in passing, also where a folder of weights holds others only."""
     monkeypatch.setenv("HARP_CACHE", str(tmp_path))
+    sentence = r"harp weights pull grounding-dino-tiny.*690 MB, licence Apache-2\.0"
     monkeypatch.delenv("HARP_WEIGHTS_DIR", raising=False)
-    with pytest.raises(
-        UserError, match=r"harp weights pull grounding-dino-tiny.*690 MB, licence Apache-2\.0"
-    ):
+    with pytest.raises(UserError, match=sentence):
+        GroundingDino().load()
+    monkeypatch.setenv("HARP_WEIGHTS_DIR", str(tmp_path))
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=sentence):
+        patch.setattr("harp.weights.resolve", lambda name: pytest.fail(f"{name} would be downloaded"))
+        GroundingDino().load()
+    (tmp_path / "grounding-dino-tiny").mkdir()
+    for file in ("model.safetensors", "vocab.txt"):
+        (tmp_path / "grounding-dino-tiny" / file).write_bytes(b"")
+    with pytest.raises(UserError, match="has SHA-256"):
         GroundingDino().load()
 
 
