@@ -95,13 +95,12 @@ def replay(
         overrides: sections of the recipe to use instead of the recorded ones.
 
     Raises:
-        UserError: the folder is no recording, or `out` holds something.
+        UserError: the folder is no recording, `out` holds something, or the settings leave items out.
     """
     recording = load(folder)
     if out.exists() and any(out.iterdir()):
         raise UserError(f"The folder {out} is not empty: give a new one for the replay.")
     recipe = CurateRecipe.model_validate(recording.recipe | (overrides or {}))
-    shutil.copytree(folder / "inputs", out / "inputs")
     run = RunRecord(
         run_id="replay",
         dataset=recipe.dataset,
@@ -111,10 +110,16 @@ def replay(
         started_at="",
         sources=recording.sources,
     )
-    curation = _curation(recipe, Lake(out / "inputs"), run)
+    curation = _curation(recipe, Lake(folder / "inputs"), run)
     curation.keys.update(recording.upstream_keys)
     work = curation.work(recording.stage)
-    labels = {i: work.labels[i] for i in recording.item_ids}
+    labels = {i: work.labels[i] for i in recording.item_ids if i in work.labels}
+    if len(labels) < len(recording.item_ids):
+        raise UserError(
+            f"By these settings {len(recording.item_ids) - len(labels)} of {len(recording.item_ids)} recorded items are "
+            f"no work for {recording.stage}: replay with settings under which they are."
+        )
+    shutil.copytree(folder / "inputs", out / "inputs")
     summary = run_stage(
         curation.stages[recording.stage],
         Work(labels, work.load),

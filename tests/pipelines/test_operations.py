@@ -188,6 +188,8 @@ def test_the_motion_of_cameras_can_be_recorded(lake: Path, tmp_path: Path) -> No
     assert runner.invoke(app, ["stage", "replay", str(recording), "--out", str(same)]).exit_code == 0
     agree = runner.invoke(app, ["stage", "compare", str(recording), str(same)])
     assert (agree.exit_code, "They agree" in agree.output) == (0, True)
+    still = ["stage", "replay", str(recording), "--out", str(tmp_path / "still"), "--recipe", "tabletop"]
+    assert "2 of 2 recorded items are no work for camera_motion" in str(runner.invoke(app, still).exception)
 
 
 def test_optimizing_keeps_every_row(lake: Path) -> None:
