@@ -79,11 +79,12 @@ def judge(subject: VerdictInput, config: VerdictConfig) -> Verdict:
 def measure(subject: VerdictInput) -> dict[str, float]:
     """What a subject is judged by; NaN where it could not be measured.
 
-    Per side `{side}_wrist_visible`, `{side}_object_visible` (shares of frames) and `{side}_motion` (range as a
-    share of the image's diagonal, against the scene where the camera moves); of a moving camera `{side}_camera_known`
-    (share of frames) and `{side}_camera_motion` (range of the picture's centre in the scene, of the diagonal). For pairs `alignment_cost` (spreads of the track), `alignment_usable` (share
-    of frames), `duration_ratio` (human seconds / robot seconds) and `repeated_frames` (share of robot frames
-    that show the same human frame as the one before).
+    Per side: `{side}_wrist_visible` and `{side}_object_visible` (shares of frames), `{side}_motion` (range as a share
+    of the image's diagonal, against the scene where the camera moves); of a moving camera `{side}_camera_known` (share
+    of frames) and `{side}_camera_motion` (range of the picture's centre in the scene, of the diagonal).
+
+    Of pairs: `alignment_cost` (spreads of the track), `alignment_usable` (share of frames), `duration_ratio` (human
+    seconds / robot seconds), `repeated_frames` (share of robot frames that show the same human frame as the one before).
     """
     metrics: dict[str, float] = {}
     for name, side in (("human", subject.human), ("robot", subject.robot)):
