@@ -29,8 +29,8 @@ CONNECT_SECONDS = 10.0
 """Ray itself tries for a quarter of an hour."""
 
 
-class NoCluster(UserError, ConnectionError):
-    """Nobody answers at RAY_ADDRESS. A cluster that is restarted may answer later."""
+class RayUnavailable(UserError, ConnectionError):
+    """Ray does not start, or nobody answers at RAY_ADDRESS. Either may pass, so that flows try again."""
 
 
 class RayExecutor(Executor):
@@ -115,11 +115,16 @@ class RayExecutor(Executor):
                 ray.init(address=address or "local", **options)
                 break
             except Exception as error:
-                # Ray gives its processes 30 s to come up, which a busy machine may exceed. It raises a bare Exception.
-                if address or attempt == START_ATTEMPTS:
+                # Ray gives its processes 15 to 30 s to come up, which a busy machine may exceed. It raises a bare Exception.
+                if address:
                     raise
-                logger.warning("Ray did not start (%s); trying again", error)
                 ray.shutdown()
+                if attempt == START_ATTEMPTS:
+                    raise RayUnavailable(
+                        f"Ray did not start in {START_ATTEMPTS} attempts ({error}): run again when the machine is less "
+                        "busy, or with the local executor."
+                    ) from error
+                logger.warning("Ray did not start (%s); trying again", error)
         self._owns_ray = True
 
 
@@ -127,7 +132,7 @@ def check_cluster(address: str) -> None:
     """See whether somebody answers at `host:port` or `ray://host:port`; other addresses are left to Ray.
 
     Raises:
-        NoCluster: nobody does.
+        RayUnavailable: nobody does.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdigit()):
@@ -135,7 +140,7 @@ def check_cluster(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
-        raise NoCluster(
+        raise RayUnavailable(
             f"No Ray cluster answers at {address}, as RAY_ADDRESS says ({error}): start it, mend the address, or unset "
             "it to work on this machine alone."
         ) from None

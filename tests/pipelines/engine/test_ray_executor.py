@@ -13,7 +13,7 @@ from data_schemas.errors import UserError
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
-from pipelines.engine.ray_executor import NoCluster, RayExecutor, check_cluster
+from pipelines.engine.ray_executor import RayExecutor, RayUnavailable, check_cluster
 from pipelines.engine.ray_pool import max_workers
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Done, Outcome, Resources
@@ -136,11 +136,27 @@ def test_a_cluster_that_does_not_answer_is_said_at_once() -> None:
         server.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{server.getsockname()[1]}"
         for name in (address, f"ray://{address}"):
-            with pytest.raises(NoCluster, match=f"No Ray cluster answers at {name}"):
+            with pytest.raises(RayUnavailable, match=f"No Ray cluster answers at {name}"):
                 check_cluster(name)
         server.listen()
         check_cluster(address)
     check_cluster("auto")
+
+
+def test_a_ray_that_does_not_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine so busy that Ray's processes come up too late; flows take it for something that passes."""
+
+    def too_late(**options: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name, fake in (("is_initialized", lambda: False), ("init", too_late), ("shutdown", lambda: None)):
+        monkeypatch.setattr(ray, name, fake)
+    with pytest.raises(
+        RayUnavailable, match=r"in 4 attempts .*timed out during startup.*local executor"
+    ) as raised:
+        run_stage(PowerStage(PowerConfig()), numbers(1), Lake(tmp_path), RayExecutor())
+    assert isinstance(raised.value, ConnectionError)
 
 
 def test_ray_is_left_to_its_owner(tmp_path: Path, ray_executor: RayExecutor) -> None:
