@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -135,15 +136,17 @@ def list_weights() -> None:
     """Every pretrained model that HARP may use, and whether it is in the cache."""
     from harp.weights.store import list_models
 
-    table = Table()
-    for column in ("model", "revision", "licence", "MB", "cached", "for"):
-        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column == "model")
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("model", min_width=28)
+    table.add_column("revision", no_wrap=True)
+    table.add_column("licence", max_width=18)
+    table.add_column("MB", justify="right", no_wrap=True)
+    table.add_column("cached")
     for state in list_models():
         entry = state.entry
         cached = "[green]yes[/]" if state.cached else "no"
-        table.add_row(
-            entry.name, entry.revision, entry.license, f"{entry.size / 1e6:.0f}", cached, entry.purpose
-        )
+        name = f"[bold]{entry.name}[/]\n[dim]{entry.purpose}[/]"
+        table.add_row(name, entry.revision, entry.license, f"{entry.size / 1e6:.0f}", cached)
     console.print(table)
 
 

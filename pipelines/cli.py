@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from data_schemas.errors import UserError
 from harp.options import LakeOption, RawRootOption
 from pipelines.operations import lake_app, quarantine_app, stage_app
 from pipelines.plan_command import plan
@@ -265,6 +266,8 @@ def report(
     from pipelines.engine.lake import Lake
     from pipelines.quality.report.page import write_report
 
+    if stage2 and not stage3:
+        raise UserError("The page shows stage 2 as what stage 3 began with: give --stage3, too.")
     policy = (stage2, stage3) if stage3 else None
     write_report(Lake(lake), out, training=run, dataset=dataset, max_pairs=pairs, policy=policy)
     console.print(

@@ -41,6 +41,7 @@ def test_help_names_every_command():
         (["train", "stage1", "--lake", "{tmp}", "--out", "{tmp}/run"], "harp curate"),
         (["evaluate", "representation", "--run", "{tmp}"], "config.json"),
         (["weights", "pull", "nonsense"], "nonsense"),
+        (["report", "--lake", "{tmp}", "--stage2", "{tmp}"], "--stage3"),
         (["run", "nonsense"], "curate-rh20t"),
         (["versions", "diff", "a[/b]", "--lake", "{tmp}"], "a[/b]"),
     ],
