@@ -186,6 +186,7 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
       harp versions diff 4c0529ce2017eaea latest --lake lake
     """
     if context.invoked_subcommand:
+        context.default_map = {"diff": {"lake": str(lake)}}  # `--lake` before the word counts, too
         return
     from pipelines.engine.lake import Lake
     from pipelines.shards.publish import list_versions

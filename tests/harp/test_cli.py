@@ -44,6 +44,7 @@ def test_help_names_every_command():
         (["report", "--lake", "{tmp}", "--stage2", "{tmp}"], "--stage3"),
         (["run", "nonsense"], "curate-rh20t"),
         (["versions", "diff", "a[/b]", "--lake", "{tmp}"], "a[/b]"),
+        (["versions", "--lake", "{tmp}/before", "diff", "a", "b"], "{tmp}/before"),
     ],
 )
 def test_a_mistake_gives_one_sentence_and_status_2(
@@ -58,7 +59,7 @@ def test_a_mistake_gives_one_sentence_and_status_2(
         main()
     assert ended.value.code == 2
     message = capsys.readouterr().err.strip()
-    assert expected in message
+    assert expected.replace("{tmp}", str(tmp_path)) in message
     assert len(message.splitlines()) == 1
 
 
