@@ -108,7 +108,7 @@ def test_pretrained_parts_are_chosen_by_recipe_and_named_in_the_key() -> None:
     assert default.models == ("motion-grounding@4", "lucas-kanade@1")
     assert paper.models == (
         "Qwen/Qwen3-VL-8B-Instruct@openai",
-        "grounding-dino-tiny@a2bb814d",
+        "grounding-dino-tiny@a2bb814d+phrase-grounding@2",
         "bootstapir@8493c7a6",
     )
     assert default.key([]) != paper.key([])
