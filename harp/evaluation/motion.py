@@ -37,7 +37,7 @@ def motion_explained(
         human_motion, robot_motion: (N, M, 2) displacements, NaN where unknown.
 
     Returns:
-        None where either side has fewer than two known displacements.
+        None where either side has fewer than two known displacements, or nothing of the robots' is left to explain.
     """
     X, Y = _known(human, human_motion, num_codes)
     queries, truth = _known(robot, robot_motion, num_codes)
@@ -47,7 +47,8 @@ def motion_explained(
     X = X - X_mean
     weights = np.linalg.solve(X.T @ X + PENALTY * np.eye(X.shape[1]), X.T @ (Y - Y_mean))
     residual = truth - (Y_mean + (queries - X_mean) @ weights)
-    return float(100.0 * (1 - (residual**2).sum() / ((truth - Y_mean) ** 2).sum()))
+    total = ((truth - Y_mean) ** 2).sum()
+    return float(100.0 * (1 - (residual**2).sum() / total)) if total else None
 
 
 def _track(reader: ShardReader, pair: Subject, side: str) -> np.ndarray:

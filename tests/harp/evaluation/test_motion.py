@@ -53,10 +53,12 @@ def test_codes_of_the_same_words_say_all_and_codes_of_chance_nothing():
     assert other_words < 0
 
 
-def test_unknown_wrists_say_nothing():
+def test_wrists_that_are_unknown_or_stand_still_say_nothing():
     unknown = np.full((PAIRS, TRANSITIONS, 2), np.nan)
     known = motion_of(codes(1), 0.0, 3)
     assert motion_explained(codes(1), known, codes(2), unknown, CODES) is None
+    still = np.zeros_like(known)
+    assert motion_explained(codes(1), still, codes(2), still, CODES) is None
 
 
 def test_displacements_are_those_of_visible_wrists_in_the_transitions_frames(tmp_path):
