@@ -17,12 +17,12 @@ from data_schemas.latent_actions import LABELS, LabelSet, LatentActions
 from harp.data.version import PublishedVersion
 from harp.training.stage1_models import finished_config
 from pipelines.engine.executors import Executor
+from pipelines.engine.files import replacing
 from pipelines.engine.lake import Lake
 from pipelines.engine.runner import run_stage
 from pipelines.engine.summary import StageSummary
 from pipelines.engine.work import Work
 from pipelines.labels.stage import Clip, LabelConfig, LabelStage
-from pipelines.shards.files import replacing
 
 
 @dataclass(frozen=True)

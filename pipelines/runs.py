@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id
 from data_schemas.ledger import LedgerEntry
+from pipelines.engine.files import replacing
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import unsolved
-from pipelines.shards.files import replacing
 
 
 class StageRecord(BaseModel):

@@ -24,9 +24,9 @@ from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Alignment, Shard, Verdict
 from data_schemas.row import Row
 from data_schemas.storage import is_remote
+from pipelines.engine.files import move_if_absent, temporary
 from pipelines.engine.lake import Lake
 from pipelines.engine.worker import worker_name
-from pipelines.shards.files import move_if_absent, temporary
 
 TABLES: tuple[type[Row], ...] = (
     Demonstration,

@@ -22,8 +22,8 @@ from data_schemas.pairs import Shard
 from data_schemas.samples import SampleIndex
 from data_schemas.storage import FileSizes
 from data_schemas.versions import LATEST, LATEST_SUFFIX, Manifest, ShardFile, latest_version_id
+from pipelines.engine.files import check_name, inside, move_if_absent, replacing, temporary
 from pipelines.engine.lake import Lake
-from pipelines.shards.files import check_name, inside, move_if_absent, replacing, temporary
 from pipelines.shards.writer import PackedSample, index_path, write_rows
 
 

@@ -12,11 +12,11 @@ from data_schemas.errors import BadInput
 from data_schemas.pairs import Shard
 from data_schemas.samples import SampleInfo
 from data_schemas.storage import location
+from pipelines.engine.files import check_name
 from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage, StageConfig
 from pipelines.inputs import Annotated
 from pipelines.shards.cues import action_arrays, side_arrays
 from pipelines.shards.encode import encode_jpeg, encode_npz
-from pipelines.shards.files import check_name
 from pipelines.shards.segments import plan_segments
 from pipelines.shards.subjects import P, ShardInput, ShardOutline, Subject, bucket, split_of
 from pipelines.shards.writer import write_shard
