@@ -17,7 +17,8 @@ from pipelines.curate import Curation, Progress
 from pipelines.quality.report.digest import digest
 from pipelines.runs import RunRecord
 
-UPDATE_SECONDS = 2.0
+UPDATE_SECONDS = 10.0
+"""Each is a request, which the server's database has to take while the stages want the cores."""
 SILENT_SECONDS = 120.0
 """After the server did not answer, which it may take a minute not to do."""
 

@@ -232,9 +232,9 @@ def _open(lake: Path) -> "Lake":
 def _quarantined(lake: "Lake", dataset: str | None, stage: str | None) -> list["LedgerEntry"]:
     from pipelines.engine.ledger import quarantined
     from pipelines.reprocess import stage_named
-    from pipelines.runs import latest_run, runs
+    from pipelines.runs import datasets_of, latest_run
 
-    datasets = [dataset] if dataset else sorted({run.dataset for run in runs(lake)})
+    datasets = [dataset] if dataset else datasets_of(lake)
     keys = {
         key: name
         for found in datasets

@@ -142,19 +142,24 @@ def read_sources(lake: Lake, record: RunRecord) -> list[str]:
 
 
 def latest_run(lake: Lake, dataset: str | None = None) -> RunRecord:
-    """The newest record, of one data set or of any."""
-    records = [r for r in runs(lake) if dataset in (None, r.dataset)]
-    if not records:
+    """The newest record, of one data set or of any. Others are not read: a lake gathers thousands.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [path for path in _records(lake) if dataset in (None, _dataset_of(path))]
+    if not found:
         wanted = f"of '{dataset}' " if dataset else ""
         raise UserError(
             f"No curation run {wanted}is recorded in {lake.root}: run `harp curate` with this lake first."
         )
-    return max(records, key=lambda r: r.started_at)
+    newest = max(found, key=lambda path: path.stem.rsplit("-", 2)[1:])
+    return RunRecord.model_validate_json(newest.read_text())
 
 
-def runs(lake: Lake) -> list[RunRecord]:
-    """All run records, in no order."""
-    return [RunRecord.model_validate_json(path.read_text()) for path in _folder(lake).glob("*.json")]
+def datasets_of(lake: Lake) -> list[str]:
+    """Data sets that some run was of, by name."""
+    return sorted({_dataset_of(path) for path in _records(lake)})
 
 
 def problems(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
@@ -175,6 +180,15 @@ def problems(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
             found = [entry for entry in last.values() if not entry.part or entry.part in run.left_out]
         entries += [entry for entry in found if entry.outcome != "requeued"]
     return sorted(entries, key=lambda e: (e.outcome != "failed", e.stage, e.label))
+
+
+def _records(lake: Lake) -> list[Path]:
+    return [path for path in _folder(lake).glob("*.json") if path.stem.count("-") >= 2]
+
+
+def _dataset_of(path: Path) -> str:
+    """As `new_run_id` wrote it."""
+    return path.stem.rsplit("-", 2)[0]
 
 
 def _folder(lake: Lake) -> Path:

@@ -81,7 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lake, truth = Lake(arguments.lake), arguments.folder / "ground_truth"
     curated = load_curated(lake, latest_run(lake))
-    console = Console()
+    console = Console(width=140)
 
     found = [score for clip in curated.annotated.values() if (score := wrist_score(clip, truth))]
     for embodiment in ("human", "robot"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 import torch
@@ -17,6 +18,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from data_schemas.errors import UserError
+from harp.ray_address import check_ray_address
 
 TIMEOUT_SECONDS = 4 * 3600
 """How long workers wait for each other: one may compute frozen features for long while another has them."""
@@ -36,7 +38,7 @@ class OnRay:
         """Call `worker` with its device on every worker.
 
         Raises:
-            UserError: the cluster has too few CPUs.
+            UserError: the cluster has too few CPUs, or does not answer.
             Exception: what the first worker to fail raised.
         """
         with self._connected():
@@ -65,11 +67,11 @@ class OnRay:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         address = self.address or os.environ.get("RAY_ADDRESS")
-        own = (
-            {}
-            if address
-            else {"num_cpus": max(self.workers, os.cpu_count() or 1), "include_dashboard": False}
-        )
+        own: dict[str, Any] = {}
+        if address:
+            check_ray_address(address)
+        else:
+            own = {"num_cpus": max(self.workers, os.cpu_count() or 1), "include_dashboard": False}
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
         try:
             yield

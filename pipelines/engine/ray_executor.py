@@ -6,14 +6,13 @@ cluster.
 
 import logging
 import os
-import socket
 import threading
 from collections.abc import Generator
 from typing import Any
 
 import ray
 
-from data_schemas.errors import UserError
+from harp.ray_address import RayUnavailable, check_ray_address
 from pipelines.engine.executor import Attempt, Executor, Items, Limits
 from pipelines.engine.ray_pool import Hand, Pool, max_workers
 from pipelines.engine.stage import Resources, Stage
@@ -24,13 +23,6 @@ OBJECT_STORE_BYTES = 256 * 2**20
 """Rows travel, frames do not: Ray's default of 30 % of the memory would only take it from the stages."""
 
 START_ATTEMPTS = 4
-
-CONNECT_SECONDS = 10.0
-"""Ray itself tries for a quarter of an hour."""
-
-
-class RayUnavailable(UserError, ConnectionError):
-    """Ray does not start, or nobody answers at RAY_ADDRESS. Either may pass, so that flows try again."""
 
 
 class RayExecutor(Executor):
@@ -100,7 +92,7 @@ class RayExecutor(Executor):
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         address = os.environ.get("RAY_ADDRESS")
         if address:
-            check_cluster(address)
+            check_ray_address(address)
         else:
             # Processes that Ray starts ahead have none of the settings that ours need, and would never be used.
             os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
@@ -126,21 +118,3 @@ class RayExecutor(Executor):
                     ) from error
                 logger.warning("Ray did not start (%s); trying again", error)
         self._owns_ray = True
-
-
-def check_cluster(address: str) -> None:
-    """See whether somebody answers at `host:port` or `ray://host:port`; other addresses are left to Ray.
-
-    Raises:
-        RayUnavailable: nobody does.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise RayUnavailable(
-            f"No Ray cluster answers at {address}, as RAY_ADDRESS says ({error}): start it, mend the address, or unset "
-            "it to work on this machine alone."
-        ) from None

@@ -18,8 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from data_schemas.errors import UserError
 from pipelines.engine.lake import Lake
-from pipelines.runs import runs
+from pipelines.runs import latest_run
 from tests.faults.conftest import curation, wait_until_begun
 from tests.faults.lakes import fingerprint
 from tests.faults.processes import alive, descendants, kill_tree, workers
@@ -87,8 +88,11 @@ def kill_worker(run: subprocess.Popen, home: subprocess.Popen, lake: Path) -> st
 
 def at_work(lake: Path) -> str:
     """The stage that the run is at, as its record says."""
-    records = runs(Lake(lake)) if (lake / "runs").is_dir() else []
-    return next((record.current.name for record in records if record.current), "between stages")
+    try:
+        current = latest_run(Lake(lake)).current
+    except UserError:  # it has not begun
+        current = None
+    return current.name if current else "between stages"
 
 
 @pytest.mark.parametrize("run", range(NUM_RUNS))

@@ -16,7 +16,7 @@ from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import record
 from pipelines.recipe import load_curate_recipe
-from pipelines.runs import RunRecord, StageRecord, latest_run, save_run
+from pipelines.runs import RunRecord, StageRecord, latest_run, new_run_id, save_run
 from pipelines.shards.publish import list_versions
 from simulation.tabletop import TabletopConfig, generate
 
@@ -88,7 +88,13 @@ def test_names_in_brackets_are_shown(tmp_path: Path) -> None:
     }
     stage = StageRecord.model_validate({"name": "ingest", "key": "k", **counts})
     run = RunRecord(
-        run_id="r", dataset="d", recipe={}, raw_root="", executor="", started_at="", stages=[stage]
+        run_id=new_run_id("d"),
+        dataset="d",
+        recipe={},
+        raw_root="",
+        executor="",
+        started_at="",
+        stages=[stage],
     )
     save_run(lake, run)
     entry = LedgerEntry(

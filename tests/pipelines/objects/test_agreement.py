@@ -14,7 +14,7 @@ from pipelines.engine.lake import Lake
 from pipelines.objects.agreement import compare_objects, compare_wrists
 from pipelines.objects.carrying import carry
 from pipelines.objects.comparison import compare, read_annotator, write
-from pipelines.runs import RunRecord, StageRecord, save_run
+from pipelines.runs import RunRecord, StageRecord, new_run_id, save_run
 from tests.pipelines.objects.conftest import Clip
 from tests.pipelines.objects.test_stage import payload
 
@@ -112,7 +112,7 @@ def lake(folder: Path, row: Demonstration, tracks: dict[str, WristTrack | Object
         made.append(type(track), f"{cue}-key", [(row.demonstration_id, track)])
     stages = [("ingest", "ingest-key"), *((f"{cue}_tracks", f"{cue}-key") for cue in tracks)]
     record = RunRecord(
-        run_id="r", dataset="made", recipe={}, raw_root=str(folder.parent), executor="local",
+        run_id=new_run_id("made"), dataset="made", recipe={}, raw_root=str(folder.parent), executor="local",
         started_at=datetime.now(UTC).isoformat(),
         stages=[
             StageRecord(
