@@ -21,13 +21,18 @@ def attention(
 
     Args:
         q, k, v: (batch, heads, tokens, d).
-        mask: bool, broadcastable to (batch, heads, queries, keys); False keys are not attended to.
+        mask: broadcastable to (batch, heads, queries, keys). Bool: False keys are not attended to; else added to scores.
         causal: query n sees keys 0…n only.
     """
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+    if is_by_products(q):
         with torch.autocast("cpu", enabled=False):
             return _by_products(q, k, v, mask, causal)
     return scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
+
+
+def is_by_products(tensor: torch.Tensor) -> bool:
+    """Whether attention of this type and device is better off without the fused kernel."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16
 
 
 def _by_products(
@@ -37,5 +42,5 @@ def _by_products(
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(-1).to(v.dtype) @ v

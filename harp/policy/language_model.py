@@ -12,6 +12,7 @@ from transformers import LlamaForCausalLM
 from transformers.initialization import no_init_weights
 
 from data_schemas.errors import UserError
+from harp.policy import language_attention
 from harp.policy.config import LanguageModelConfig
 from harp.weights.tensors import open_tensors
 
@@ -26,7 +27,11 @@ def load_language_model(config: LanguageModelConfig, folder: Path | None) -> Lla
         UserError: tensors that are missing or of other shapes.
     """
     if folder is None:
-        return _build(config)
+        model = _build(config)
+        if not config.tied_embeddings:
+            # Layers add about 1 to what they read (see `LanguageModelConfig.llama`): smaller words would be lost in it.
+            torch.nn.init.normal_(model.model.embed_tokens.weight)
+        return model
     model = empty_language_model(config)
     tensors = open_tensors(folder)
     wrong = []
@@ -57,7 +62,7 @@ def empty_language_model(config: LanguageModelConfig) -> LlamaForCausalLM:
 
 def _build(config: LanguageModelConfig) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config.llama())
-    model.set_attn_implementation(config.attention)
+    model.set_attn_implementation(language_attention.NAME if config.attention == "sdpa" else config.attention)
     model.tie_weights()  # a no-op unless configured; construction without initialization leaves it out
     return model
 
