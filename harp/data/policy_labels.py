@@ -51,6 +51,8 @@ class LabelDataConfig(BaseModel):
     """How a shard is compared with the manifest when it is first opened."""
     loader_threads: int = Field(default=2, ge=1)
     """Batches prepared at the same time."""
+    keep_features: bool = False
+    """Compute the frozen encoder's features of every frame once and keep them on disk."""
 
 
 @dataclass(frozen=True)
@@ -195,10 +197,14 @@ class TransitionDraws:
         return self._mixture.draw(step)
 
 
-def majority_codes(pools: Sequence[Pool[Transition]], num_codes: int) -> np.ndarray:
+def clips_of(pools: Sequence[Pool[Transition]]) -> list[LabelledClip]:
+    """Clips whose transitions some pools hold."""
+    return [clip for pool in pools if isinstance(pool.members, Transitions) for clip in pool.members.clips]
+
+
+def majority_codes(clips: Sequence[LabelledClip], num_codes: int) -> np.ndarray:
     """(Q,) the most frequent code at each place: what a policy that sees nothing would say."""
-    members = [pool.members for pool in pools]
-    codes = np.concatenate([c.codes for m in members if isinstance(m, Transitions) for c in m.clips])
+    codes = np.concatenate([clip.codes for clip in clips])
     return np.array([np.bincount(column, minlength=num_codes).argmax() for column in codes.T])
 
 

@@ -32,6 +32,8 @@ from harp.vision.encoder import load_vision_encoder
 
 logger = logging.getLogger(__name__)
 
+PICTURES = 8
+"""That a new projector is scaled on."""
 TESTS = "tests.json"
 """What the first worker measured after training."""
 
@@ -139,12 +141,23 @@ def build_vla(config: PolicyConfig, start: Start) -> tuple[PrismaticVLA, PolicyT
     )
     vla = PrismaticVLA(config, encoder, language_model)
     adapters = {name: tensor.clone() for name, tensor in encoder.adapter_state_dict().items()}
-    if base is not None:
+    if base is None:
+        _scale_projector(vla)
+    else:
         load_vla_weights(vla, base)
         if start.stage1:
             vla.vision.load_adapter_state_dict(adapters)
     own = base if base is not None and (base / TOKENIZER_FILE).is_file() else None
     return cast_weights(vla, config.torch_dtype), load_tokenizer(config, own)
+
+
+def _scale_projector(vla: PrismaticVLA) -> None:
+    """Let the tokens of patches differ as much as those of words do; pictures of coloured clouds stand for real ones."""
+    clouds = torch.rand(PICTURES, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    pictures = torch.nn.functional.interpolate(clouds, size=vla.vision.config.image_size, mode="bicubic")
+    frames = (255 * pictures.clamp(0, 1)).byte().permute(0, 2, 3, 1)
+    patches = vla.vision.frozen(vla.vision.preprocess(frames))
+    vla.projector.scale_to(patches, vla.backbone.embed_tokens.weight.std().item())
 
 
 def reload_vla(config: PolicyConfig, folder: Path) -> tuple[PrismaticVLA, PolicyTokenizer]:

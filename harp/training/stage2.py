@@ -11,11 +11,11 @@ from typing import cast
 import numpy as np
 import torch
 
-from harp.data.policy_labels import LabelledVersions, Transition, TransitionDraws, majority_codes
+from harp.data.policy_labels import LabelledVersions, Transition, TransitionDraws, clips_of, majority_codes
 from harp.data.policy_loader import Stage2Loader, collate
 from harp.data.shards import ShardReader
 from harp.policy.checkpoints import write_policy
-from harp.training.distributed import rank, to_device, world_size
+from harp.training.distributed import rank, to_device, wait_for_all, world_size
 from harp.training.loop import run_steps
 from harp.training.policy_run import (
     POLICY,
@@ -29,6 +29,7 @@ from harp.training.policy_run import (
 from harp.training.progress import Observers
 from harp.training.stage1 import Launch
 from harp.training.stage2_config import Stage2Config, label_sets, resolve_stage2
+from harp.training.stage2_features import ClipFeatures
 from harp.training.stage2_module import Stage2
 
 
@@ -40,6 +41,7 @@ def train_stage2(
     labels: tuple[str, ...] = (),
     version_id: str | None = None,
     start: Start | None = None,
+    features_folder: Path | None = None,
     launch: Launch | None = None,
     observers: Observers | None = None,
 ) -> PolicyResult:
@@ -49,6 +51,7 @@ def train_stage2(
         labels: keys of labellings, mixed with equal weights; the recipe's sources, else the newest, by default.
         version_id: whose newest labelling is meant where no labels are named.
         start: the stage-1 run, which gives the encoder, and the checkpoint to start from.
+        features_folder: where kept features lie, for all runs; `clip_features` beside `out` by default.
         launch: starts many workers, each with its part of every batch; by default this process is the only one.
         observers: told of the progress; a line in the log by default.
 
@@ -62,12 +65,19 @@ def train_stage2(
     """
     start = replace(start or Start(), adapters=config.adapters == "stage1")
     resolved = resolve_stage2(config, label_sets(lake, labels, version_id, config), start)
-    worker = partial(run_worker, resolved, lake, out, start)
+    worker = partial(run_worker, resolved, lake, out, start, features_folder or out.parent / "clip_features")
     return run_policy_stage(resolved, resolved.training, worker, out, launch, observers)
 
 
 def run_worker(
-    config: Stage2Config, lake: Path, out: Path, start: Start, *, device: torch.device, observers: Observers
+    config: Stage2Config,
+    lake: Path,
+    out: Path,
+    start: Start,
+    features_folder: Path,
+    *,
+    device: torch.device,
+    observers: Observers,
 ) -> None:
     """One worker's part of a run; where it is the only one, the whole of it."""
 
@@ -79,10 +89,17 @@ def run_worker(
     pools = labelled.transitions("train")
     stage = build()
     reader = ShardReader(labelled.version, config.data.verify)
+    features = None
+    if config.data.keep_features:
+        features = ClipFeatures(features_folder, stage.vla, config.training.precision, labelled.version)
+        if rank() == 0:
+            features.make(clips_of(pools), reader, observers.features)
+        wait_for_all()
     loader = Stage2Loader(
         TransitionDraws(pools, config.data.batch_size, config.seed),
         reader,
         config.training.steps,
+        features=features.of if features else None,
         threads=config.data.loader_threads,
         rank=rank(),
         world_size=world_size(),
@@ -92,7 +109,7 @@ def run_worker(
     if rank() == 0:
         stage = cast(Stage2, whole_stage(stage, build, out)).eval()
         write_policy(stage.vla, stage.tokenizer, out / POLICY)
-        majority = majority_codes(pools, config.policy.num_codes)
+        majority = majority_codes(clips_of(pools), config.policy.num_codes)
         held_out = [t for pool in labelled.transitions("held_out") for t in pool.members]
         chosen = np.linspace(0, len(held_out) - 1, min(config.test_transitions, len(held_out)))
         tested = [held_out[i] for i in np.unique(chosen.round().astype(int))] if held_out else []

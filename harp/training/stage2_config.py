@@ -37,7 +37,12 @@ class Stage2Config(BaseModel):
     """Identity of the checkpoint the run starts from; filled in when the run starts."""
 
     @model_validator(mode="after")
-    def _shards_what_every_batch_trains(self) -> "Stage2Config":
+    def _fits_what_is_trained(self) -> "Stage2Config":
+        if self.data.keep_features and self.vision != "frozen":
+            raise ValueError(
+                "data.keep_features needs a vision encoder that is not trained: give vision=frozen, or "
+                "data.keep_features=false"
+            )
         if self.training.sharding and self.vision != "frozen":
             raise ValueError(
                 "training.sharding needs vision=frozen: workers wait for each other's gradients, and a batch without "

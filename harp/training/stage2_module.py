@@ -55,7 +55,11 @@ class Stage2(PolicyStage):
 
     def visual(self, batch: Stage2Batch) -> torch.Tensor:
         """Visual tokens (B, P, D)."""
-        images = self.vla.vision.preprocess(batch.frames).to(self.vla.projector.fc1.weight.dtype)
+        dtype = self.vla.projector.fc1.weight.dtype
+        if batch.features is not None:
+            return self.vla.project(batch.features[:, None].to(dtype))
+        assert batch.frames is not None
+        images = self.vla.vision.preprocess(batch.frames).to(dtype)
         return self.vla.visual_tokens(images[:, None], batch.is_robot)
 
     def prompts(self, batch: Stage2Batch) -> Tokens:

@@ -132,10 +132,11 @@ def kept_features(
     """Features of all frames where the configuration keeps them; the first worker computes what is missing."""
     if not config.data.keep_features:
         return None
+    precision = config.training.precision
     if rank() == 0:
-        episode_features(episodes, vla, observers.features)
+        episode_features(episodes, vla, precision, observers.features)
     wait_for_all()
-    return episode_features(episodes, vla)
+    return episode_features(episodes, vla, precision)
 
 
 def merged(stage: Stage3, loader: Stage3Loader, device: torch.device) -> float:

@@ -34,7 +34,7 @@ def write_stage2(folder: Path, **changes: Any) -> Path:
 
 
 def recipe(keep: bool, **changes: object) -> Stage3Config:
-    training = {"steps": 8, "learning_rate": 3e-3, "checkpoint_every": 8, "precision": "fp32"}
+    training = {"steps": 8, "learning_rate": 3e-4, "checkpoint_every": 8, "precision": "fp32"}
     values = {"head": {"chunk": 3}, "lora": None, "training": training, **changes}
     return Stage3Config.model_validate(values | {"data": {"batch_size": 6, "keep_features": keep}})
 
@@ -46,7 +46,8 @@ def test_training_on_kept_features_gives_the_losses_of_training_on_pictures(
     runs = {keep: tmp_path / f"keep_{keep}" for keep in (True, False)}
     results = {keep: train_stage3(recipe(keep), policy, demonstrations, run) for keep, run in runs.items()}
     kept, seen = ([row["loss"] for row in losses(runs[keep])] for keep in (True, False))
-    assert kept == pytest.approx(seen, rel=2e-3)
+    # Some processors multiply float32 in bf16, and Adam makes much of little: 0.001. Pictures of other frames: 0.02.
+    assert kept == pytest.approx(seen, rel=5e-3)
     assert kept[-1] != kept[0]
     assert results[True].tests["demonstrations_l1"] == pytest.approx(
         results[False].tests["demonstrations_l1"], rel=5e-3
@@ -61,7 +62,7 @@ def test_features_are_those_of_the_adapted_encoder_in_every_frame(
     config = vla.policy_config
     episodes = EpisodeSet.open(demonstrations, tmp_path / "frames")
     episodes.decode(2)
-    features = episode_features(episodes, vla)
+    features = episode_features(episodes, vla, "fp32")
     assert len(features) == len(episodes.episodes)
     assert [view.shape for view in features[0]] == [(STEPS, config.vision.num_patches, config.vision.dim)] * 2
     wrist = torch.from_numpy(np.array(episodes.frames(episodes.episodes[1], "wrist")[4:5]))
@@ -72,11 +73,11 @@ def test_features_are_those_of_the_adapted_encoder_in_every_frame(
     assert not np.allclose(features[1][1][4], frozen, atol=1e-2)
     times = [file.stat().st_mtime_ns for file in sorted((tmp_path / "frames").glob("features-*/*.npy"))]
     reloaded, _ = reload_vla(vla.policy_config, folder / "policy")
-    episode_features(episodes, reloaded)
+    episode_features(episodes, reloaded, "fp32")
     assert [f.stat().st_mtime_ns for f in sorted((tmp_path / "frames").glob("features-*/*.npy"))] == times
     with torch.no_grad():
         next(vla.vision.parameters()).add_(1)
-    episode_features(episodes, vla)
+    episode_features(episodes, vla, "fp32")
     assert len(list((tmp_path / "frames").glob("features-*"))) == 2
 
 
