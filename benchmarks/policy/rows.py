@@ -27,7 +27,7 @@ class Row:
 ROWS = {
     "harp": Row("harp-srpd", (), paper=76.3),
     "harp-l2": Row("harp-l2", (), paper=70.0),
-    "not-frozen": Row("harp-srpd", ("vision=all",), paper=73.3),
+    "not-frozen": Row("harp-srpd", ("vision=all", "data.keep_features=false"), paper=73.3),
     "univla-style": Row("none", (), ("head.kind=latent", "data.cameras=1"), paper=38.4),
     "no-pretraining": Row("harp-srpd", None),
     "oft-style": Row(None, None, paper=60.9),

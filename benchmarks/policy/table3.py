@@ -105,6 +105,7 @@ def pretrain(settings: Settings, row: Row, key: RowKey, labels: str, report: Rep
         settings.run("stage2", key),
         labels=(labels,),
         start=Start(stage1=settings.stage1(row.stage1, key.seed)),
+        features_folder=settings.out / "clip_features",
         observers=_observers(report),
     )
 
