@@ -6,6 +6,7 @@ for several cores: they share caches and memory, often one physical core, and ar
 
     ratio        wall seconds of the flow × cores / seconds of the loop           (target at most 1.15)
     utilization  compute seconds of all stages, by the ledger / (wall × cores)    (target at least 0.85)
+    stages       of each: seconds of the loop, compute seconds of the flow, its wall × cores
 
 The flow's time is that of its process, from the call to the end: Ray's start and the workers' are in it, Prefect's server
 is not, as it runs before the night begins (without PREFECT_API_URL one is started first, and kept until the end).
@@ -51,11 +52,12 @@ def main() -> None:
     flow_lake = options.out / "flow"
     shutil.rmtree(flow_lake, ignore_errors=True)
     cores = len(os.sched_getaffinity(0))
-    loop_seconds = bare_loops(options.raw, options.out, 1 if options.lone else cores)
+    loop = bare_loops(options.raw, options.out, 1 if options.lone else cores)
+    loop_seconds = sum(loop.values())
     flow_seconds = run_flow(options.raw, flow_lake)
     lake = Lake(flow_lake)
     run = latest_run(lake)
-    busy = sum(tally(lake, stage.key).busy_seconds for stage in run.stages)
+    busy = {stage.name: tally(lake, stage.key).busy_seconds for stage in run.stages}
     figures: dict[str, Any] = {
         "clips": run.stages[0].total,
         "cores": cores,
@@ -63,8 +65,11 @@ def main() -> None:
         "loop_seconds": round(loop_seconds, 1),
         "flow_seconds": round(flow_seconds, 1),
         "ratio": round(flow_seconds * cores / loop_seconds, 3),
-        "utilization": round(busy / (flow_seconds * cores), 3),
-        "stage_seconds": {stage.name: round(stage.seconds, 1) for stage in run.stages},
+        "utilization": round(sum(busy.values()) / (flow_seconds * cores), 3),
+        "stages": {
+            stage.name: [round(s, 1) for s in (loop[stage.name], busy[stage.name], stage.seconds * cores)]
+            for stage in run.stages
+        },
     }
     print(json.dumps(figures))
 
@@ -90,15 +95,16 @@ def _flow_process(raw: Path, lake: Path, **environment: str) -> float:
     return time.perf_counter() - start
 
 
-def bare_loops(raw: Path, out: Path, number: int) -> float:
-    """Mean seconds of so many loops at once, on a core each."""
+def bare_loops(raw: Path, out: Path, number: int) -> dict[str, float]:
+    """Seconds of each stage, mean of so many loops at once, on a core each."""
     cores = sorted(os.sched_getaffinity(0))[:number]
     with ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) as pool:
         loops = [pool.submit(bare_loop, raw, out / f"loop_{core}", core) for core in cores]
-        return sum(loop.result() for loop in loops) / number
+        results = [loop.result() for loop in loops]
+    return {stage: sum(result[stage] for result in results) / number for stage in results[0]}
 
 
-def bare_loop(raw: Path, root: Path, core: int) -> float:
+def bare_loop(raw: Path, root: Path, core: int) -> dict[str, float]:
     """Seconds of the stage functions called one item after another; only what they return is kept, in memory.
 
     The inputs are put together by the engine's own reading of the tables, which is not timed.
@@ -109,7 +115,7 @@ def bare_loop(raw: Path, root: Path, core: int) -> float:
     curation = Curation(load_curate_recipe(RECIPE), raw, lake, LocalExecutor())
     clips = source_work(curation.recipe.make_reader().discover(raw), raw)
     curation.record.sources = keep_sources(lake, clips.labels)
-    total = 0.0
+    seconds = {}
     for name, stage in curation.stages.items():
         if name == "ingest":
             payloads = clips.load(list(clips.labels))
@@ -123,11 +129,11 @@ def bare_loop(raw: Path, root: Path, core: int) -> float:
         stage.setup()
         outcomes = {i: _outcome(stage, payload) for i, payload in payloads.items()}
         stage.teardown()
-        total += time.perf_counter() - start
+        seconds[name] = time.perf_counter() - start
         rows = [(i, outcome.row) for i, outcome in outcomes.items() if isinstance(outcome, Done)]
         lake.append(stage.row, curation.keys[name], rows)
     assert list(curation.stages) == list(UPSTREAM)
-    return total
+    return seconds
 
 
 def _outcome(stage, payload):
