@@ -110,7 +110,10 @@ def test_a_killed_run_with_lora_gives_the_losses_of_one_never_killed(demonstrati
         train_stage3(config.model_copy(update={"seed": 1}), str(stage2), demonstrations, tmp_path / "whole")
 
 
-def test_actions_are_learned_by_heart_and_served_in_the_robots_units(demonstrations, stage2, tmp_path):
+@pytest.mark.parametrize("fingers", [0, 15])
+def test_actions_are_learned_by_heart_and_served_in_the_robots_units(fingers, stage2, tmp_path):
+    """A gripper; and the 18 dimensions of an arm with a hand of many joints, as xArm and XHand."""
+    demonstrations = write_demonstrations(tmp_path / "raw", fingers=fingers)
     config = recipe(training__steps=120, training__checkpoint_every=120, data__batch_size=24)
     result = train_stage3(config, str(stage2 / "policy"), demonstrations, tmp_path / "run")
     rows = losses(tmp_path / "run")
@@ -120,10 +123,11 @@ def test_actions_are_learned_by_heart_and_served_in_the_robots_units(demonstrati
     episodes = episode_set(demonstrations, tmp_path / "episode_frames")
     asked, followed = requests(episodes)
     chunks = Predictor.load(result.policy).act_batch(asked)
-    assert chunks.shape == (len(asked), CHUNK, 3)
+    assert chunks.shape == (len(asked), CHUNK, 3 + fingers)
     errors = [np.abs(chunk[: len(true)] - true) for chunk, true in zip(chunks, followed, strict=True)]
     spread = np.concatenate([e.actions for e in episodes.episodes]).std(0)
-    assert (np.concatenate(errors).mean(0) < 0.25 * spread).all()
+    # A switch is the hardest to learn: more so among many dimensions that move slowly.
+    assert (np.concatenate(errors).mean(0) < (0.5 if fingers else 0.25) * spread).all()
 
 
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])

@@ -19,14 +19,15 @@ STEPS, SIZE = 6, 32
 TASKS = ("press", "push")
 
 
-def write_demonstrations(root: Path, per_task: int = 2) -> Path:
-    """Two tasks of `per_task` episodes; the third action dimension is a gripper that opens or closes."""
+def write_demonstrations(root: Path, per_task: int = 2, fingers: int = 0) -> Path:
+    """Two tasks of `per_task` episodes; the third action dimension is a gripper that opens or closes, then come joints
+    of fingers that close, each at its own pace."""
     root.mkdir(parents=True)
     collection = Collection(
         robot="dot",
         rate=10.0,
-        actions=("x", "y", "opening"),
-        action_scale=(0.02, 0.02, 1.0),
+        actions=("x", "y", "opening", *(f"finger{i}" for i in range(fingers))),
+        action_scale=(0.02, 0.02, *[1.0] * (1 + fingers)),
         proprioception=("x", "height"),
         size=SIZE,
         seed=0,
@@ -36,11 +37,11 @@ def write_demonstrations(root: Path, per_task: int = 2) -> Path:
     (root / COLLECTION_FILE).write_text(collection.model_dump_json())
     for task in TASKS:
         for trial in range(per_task):
-            write_episode(root, task, trial)
+            write_episode(root, task, trial, fingers)
     return root
 
 
-def write_episode(root: Path, task: str, trial: int) -> Path:
+def write_episode(root: Path, task: str, trial: int, fingers: int = 0) -> Path:
     name = f"{task}_{trial:05d}"
     folder = root / EPISODES / name
     folder.mkdir(parents=True)
@@ -48,6 +49,8 @@ def write_episode(root: Path, task: str, trial: int) -> Path:
     time = np.arange(STEPS) / (STEPS - 1)
     level = rng.uniform(0.2, 0.8)
     actions = np.stack([0.4 * time - level, np.full(STEPS, level), np.where(time < 0.5, 1.0, -1.0)], axis=1)
+    paces = np.linspace(0.2, 1.5, fingers)
+    actions = np.concatenate([actions, level * paces + paces * time[:, None]], axis=1)
     states = np.stack([time * 3, np.full(STEPS, 10 * level)], axis=1)
     for camera in VIDEOS:
         frames = np.zeros((STEPS, SIZE, SIZE, 3), np.uint8)
