@@ -64,7 +64,7 @@ def everything(
     with demonstrated(DemonstrationsConfig(robot, demonstrations, seed, tasks=(TASK,))):
         train(str(lake), str(run), version, overrides=[*STAGE1, *(overrides or [])])
         evaluate(str(run))
-        labels = label(str(lake), str(run), version, executor="local", precision="bf16")
+        labels = label(str(lake), str(run), version, executor="local", precision="auto")
     policy(
         str(lake),
         labels,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from pipelines.reprocess import SECTIONS, STAGES, stage_named
 
 Executor = Literal["local", "ray"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 Text = Annotated[str, Field(min_length=1)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Count = Annotated[int, Field(ge=1)]

@@ -50,7 +50,7 @@ def label_version(
         version: all of it is labelled, held-out subjects as well: stage 2 measures itself on those.
         run: folder of a finished stage-1 run.
         horizons: Δ in seconds; by default the middle of the range that stage 1 drew from.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16`, or `auto`.
         gpus: of each worker.
         max_failed_fraction: of the clips; more failures than that leave no finished labelling.
 

@@ -27,7 +27,10 @@ def label(
         ),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="bf16 is faster on a GPU; a few codes may differ.")
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(
+            help="bf16 is faster where the processor has it, as auto finds out; a few codes may differ."
+        ),
     ] = "fp32",
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="Where clips are labelled: in this process, or on Ray.")

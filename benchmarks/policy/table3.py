@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="runs at the same time, one thread each")
     parser.add_argument("--recipes", nargs=3, default=["laptop", "tiny", "tiny"], help="of the three stages")
     parser.add_argument(
-        "--label-precision", choices=("fp32", "bf16"), default="fp32", help="of the models that label"
+        "--label-precision", choices=("auto", "fp32", "bf16"), default="fp32", help="of the models that label"
     )
     for stage in (1, 2, 3):
         parser.add_argument(f"--set{stage}", action="append", default=[], metavar="KEY=VALUE")

@@ -1,12 +1,11 @@
 """Configuration of stage 1: everything that a run's result depends on."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harp.data.config import DataConfig
 from harp.latent_action.config import LatentActionConfig
 from harp.losses.config import LossConfig
+from harp.precision import Precision, native_precision
 from harp.training.routes import PairedPrediction, SinglePrediction
 from harp.vision.config import VisionConfig
 
@@ -38,8 +37,9 @@ class OptimizationConfig(BaseModel):
     accumulate: int = Field(default=1, gt=0)
     """Micro-batches that a batch is cut into on each worker, to fit into memory. Exact but, in stage 1, for what reaches
     across clips: the alignment's negatives and the normalization of latents are then those of a micro-batch."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """bf16: autocast of the forward pass. What is trained is float32 in either case."""
+    precision: Precision = Field(default_factory=native_precision)
+    """bf16: autocast of the forward pass. What is trained is float32 in either case. `auto`: bf16 if the machine that
+    starts the run has it; a recipe for workers elsewhere should name its own."""
     checkpoint_every: int = Field(default=50, gt=0)
     """Steps."""
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -13,6 +12,7 @@ from data_schemas.latent_actions import LatentActions
 from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion, Subject
 from harp.latent_action.labels import Labeller, transitions
+from harp.precision import Precision
 from harp.training.distributed import default_device
 from harp.training.stage1_models import load_stage1, stage1_identity
 from pipelines.engine.stage import Done, Failed, Filtered, Outcome, Resources, Stage, StageConfig
@@ -23,7 +23,7 @@ class LabelConfig(StageConfig):
 
     horizon_seconds: tuple[float, ...] = Field(min_length=1)
     """Δ, one or more."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """bf16 is faster on a GPU; codes of latents that lie between two may then differ."""
 
     @field_validator("horizon_seconds")

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from data_schemas.pairs import Alignment
 from pipelines.inputs import Annotated
-from pipelines.quality.report.palette import GRID, HUMAN, INK, MUTED, OBJECT, ROBOT, use_report_style
+from pipelines.quality.report.palette import GRID, HUMAN, INK, MUTED, OBJECT, ROBOT
+from pipelines.quality.report.style import use_report_style
 
 
 def alignment_plot(alignment: Alignment, human: Annotated, robot: Annotated) -> str:
