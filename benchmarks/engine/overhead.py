@@ -1,7 +1,8 @@
 """What the flow adds to the work: `curate` on Ray against a bare loop over the same stage functions in one process.
 
-Both curate the same clips, on the same cores. The loop runs on every core at once, each time over all clips: the mean of
-their times, divided by the number of cores, is what a flow without any cost would take. A loop alone (`--lone`) is no measure
+Both curate the same clips, on the same cores. The loop runs on every core at once, each time over all clips, before the flow
+and after it, since machines do not keep their speed: the mean of these times, divided by the number of cores, is what a flow
+without any cost would take. A loop alone (`--lone`) is no measure
 for several cores: they share caches and memory, often one physical core, and are slower when all are busy. Reported are
 
     ratio        wall seconds of the flow × cores / seconds of the loop           (target at most 1.15)
@@ -52,17 +53,20 @@ def main() -> None:
     flow_lake = options.out / "flow"
     shutil.rmtree(flow_lake, ignore_errors=True)
     cores = len(os.sched_getaffinity(0))
-    loop = bare_loops(options.raw, options.out, 1 if options.lone else cores)
-    loop_seconds = sum(loop.values())
+    number = 1 if options.lone else cores
+    before = bare_loops(options.raw, options.out, number)
     flow_seconds = run_flow(options.raw, flow_lake)
+    after = bare_loops(options.raw, options.out, number)
+    loop = {stage: (before[stage] + after[stage]) / 2 for stage in before}
+    loop_seconds = sum(loop.values())
     lake = Lake(flow_lake)
     run = latest_run(lake)
     busy = {stage.name: tally(lake, stage.key).busy_seconds for stage in run.stages}
     figures: dict[str, Any] = {
         "clips": run.stages[0].total,
         "cores": cores,
-        "loops_at_once": 1 if options.lone else cores,
-        "loop_seconds": round(loop_seconds, 1),
+        "loops_at_once": number,
+        "loop_seconds": [round(sum(loops.values()), 1) for loops in (before, after)],
         "flow_seconds": round(flow_seconds, 1),
         "ratio": round(flow_seconds * cores / loop_seconds, 3),
         "utilization": round(sum(busy.values()) / (flow_seconds * cores), 3),

@@ -39,7 +39,7 @@ class RunFolder:
                 key, before, now = difference
                 raise UserError(
                     f"{out} holds a run with {key}={before}, now {key}={now} is asked for; "
-                    "choose another folder, or remove this one."
+                    "ask for the former again, choose another folder, or remove this one."
                 )
         try:
             out.mkdir(parents=True, exist_ok=True)
