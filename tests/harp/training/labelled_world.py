@@ -14,6 +14,7 @@ from harp.training.stage2_config import Stage2Config
 from pipelines.engine.lake import Lake
 from tests.harp.policy.tiny_policy import LANGUAGE, VISION
 from tests.harp.tiny_version import write_version
+from tests.harp.training.changed import changed
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
 
 FRAMES, HORIZON, CODES = 6, 2, 16
@@ -92,10 +93,7 @@ def recipe(**changes: object) -> Stage2Config:
         },
         "test_transitions": 4,
     }
-    for name, value in changes.items():
-        *section, key = name.split("__")
-        (values[section[0]] if section else values)[key] = value
-    return Stage2Config.model_validate(values)
+    return Stage2Config.model_validate(changed(values, changes))
 
 
 def train(world: World, out: Path, config: Stage2Config, **changes: object):

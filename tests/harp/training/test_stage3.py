@@ -28,6 +28,7 @@ from harp.training.stage3_config import Stage3Config
 from tests.harp.policy.tiny_policy import tiny_config as tiny_policy_config
 from tests.harp.policy.tiny_policy import tiny_vla
 from tests.harp.tiny_version import write_version
+from tests.harp.training.changed import changed
 from tests.harp.training.killed_runs import Killed, kill_at, losses
 from tests.harp.training.tiny_demonstrations import STEPS, TASKS, write_demonstrations
 from tests.harp.training.tiny_recipe import tiny_config, write_text_encoder
@@ -63,10 +64,7 @@ def recipe(**changes: object) -> Stage3Config:
             "precision": "fp32",
         },
     }
-    for name, value in changes.items():
-        *section, key = name.split("__")
-        (values[section[0]] if section else values)[key] = value
-    return Stage3Config.model_validate(values)
+    return Stage3Config.model_validate(changed(values, changes))
 
 
 def episode_set(root: Path, folder: Path, per_task: int | None = None, cameras: int = 2) -> EpisodeSet:

@@ -6,6 +6,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from harp.training.config import Stage1Config
+from tests.harp.training.changed import changed
 
 WORDS = [
     "[PAD]",
@@ -81,7 +82,4 @@ def tiny_config(text_encoder: Path, **changes: object) -> Stage1Config:
         },
         "evaluation_frames": 4,
     }
-    for name, value in changes.items():
-        *section, key = name.split("__")
-        (values[section[0]] if section else values)[key] = value
-    return Stage1Config.model_validate(values)
+    return Stage1Config.model_validate(changed(values, changes))
