@@ -1,7 +1,7 @@
 """Which floating-point type networks run in: bf16 where the machine computes it, float32 where it would imitate it.
 
-Processors without instructions for bf16 take several times as long in it as in float32: a desktop's or laptop's
-mostly have none (`python -m benchmarks.training.step --set training.precision=bf16`, and `=fp32`).
+Processors without instructions for bf16, as those with AVX2 only, take several times as long in it as in float32
+(`python -m benchmarks.training.step --set training.precision=bf16`, and `=fp32`).
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ def native_precision() -> Literal["fp32", "bf16"]:
 
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # Releases of torch before 2.11 do not say.
+    # Older releases of torch do not say.
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 
