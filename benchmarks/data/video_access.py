@@ -55,7 +55,7 @@ class Video:
             assert frame.pts is not None
             index = round(frame.pts / self._ticks)
             if index in indices:
-                found[index] = frame.to_ndarray(format="rgb24")
+                found[index] = frame.to_ndarray(format="rgb24", threads=1)
             if index >= max(indices):
                 return found
         raise ValueError(f"the video ends before frame {max(indices)}")

@@ -171,7 +171,7 @@ def decode_video(path: Path, num_frames: int) -> np.ndarray:
     """
     try:
         with av.open(str(path)) as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            frames = [frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)]
     except (FFmpegError, OSError) as error:
         raise UserError(
             f"{path} cannot be decoded ({error}); remove the episode's folder or write it again."
