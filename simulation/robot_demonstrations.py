@@ -131,6 +131,8 @@ def _open(config: DemonstrationsConfig) -> dict[str, str]:
     if config.robot not in ROBOTS:
         raise UserError(f"Unknown robot {config.robot!r}: choose one of {', '.join(ROBOTS)}.")
     check_size(config.size)
+    for task in config.tasks:
+        Trial(task, 0, config.seed)  # refuses an unknown task or a negative seed before the folder is claimed
     out, collection = config.out, config.collection()
     file = out / COLLECTION_FILE
     if file.exists():

@@ -40,6 +40,7 @@ MAX_CONTENTS = 20
 SUBJECTS = 20
 FIRST_SCENE = {"paired": 1, "human": 6001, "robot": 8001}  # scene numbers have four digits
 CAPACITY = {"paired": 6000, "human": 2000, "robot": 1999}
+LOOK = {"human": 15, "robot": 16}  # random streams: the two clips of a pair vary each on its own
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def check(config: TabletopConfig) -> None:
     if config.robot not in ROBOTS:
         raise UserError(f"Unknown robot {config.robot!r}: choose one of {', '.join(ROBOTS)}.")
     check_size(config.size)
+    if config.seed < 0:
+        raise UserError(f"Seed {config.seed}: expected no negative number.")
     if config.rate is not None and not 1 <= config.rate <= 60:
         raise UserError(f"Frame rate {config.rate:g}: expected 1 to 60 frames per second.")
 
@@ -222,7 +225,7 @@ def draw_demonstrations(
 def film(config: TabletopConfig, job: Job, content: Content, embodiment: str, rollout: Rollout) -> Clip:
     """Give the clip its look and render it."""
     body, name, subject = cast(config, job, embodiment)
-    rng = np.random.default_rng([*stream(config, job), 10 + len(embodiment)])
+    rng = np.random.default_rng([*stream(config, job), LOOK[embodiment]])
     tone = apply(body, content, config.appearance, rng, [config.seed, 104, content.layout])
     if embodiment == "human":
         dress(body, subject // len(load_hands()), rng)

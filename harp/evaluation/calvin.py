@@ -30,7 +30,6 @@ from harp.training.run_folder import RunFolder
 logger = logging.getLogger(__name__)
 
 GROUP = "harp.chain_environments"
-NAME = "calvin"
 PROTOCOL = 1
 """Changes when the same policy would give other figures."""
 
@@ -217,5 +216,5 @@ def configuration(
 def _player(
     factory: Factory, policy: str, config: CalvinConfig
 ) -> Callable[[tuple[int, Chain]], ChainResult]:
-    environment, actor = factory(), load_actor(policy, NAME, config.replan)
+    environment, actor = factory(), load_actor(policy, config.environment, config.replan)
     return lambda chain: run_chain(environment, actor, chain[1], chain[0])

@@ -107,7 +107,13 @@ def test_other_settings_and_foreign_folders_are_refused(made: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--per-task", "0"], "expected 1 to"), (["--size", "33"], "even"), (["--robot", "ur5e"], "choose one")],
+    [
+        (["--per-task", "0"], "expected 1 to"),
+        (["--size", "33"], "even"),
+        (["--robot", "ur5e"], "choose one"),
+        (["--task", "pres"], "choose one"),
+        (["--seed", "-1"], "no negative"),
+    ],
 )
 def test_command_refuses_bad_arguments(tmp_path: Path, arguments: list[str], words: str) -> None:
     result = CliRunner().invoke(app, ["demonstrations", "--out", str(tmp_path / "new"), *arguments])

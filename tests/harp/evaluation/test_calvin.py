@@ -144,6 +144,12 @@ def test_another_policy_s_folder_is_refused(tmp_path: Path):
         evaluate_calvin(made, config("other"), "noop", tmp_path, chains=1)
 
 
+def test_an_expert_acts_in_its_own_environment_only(tmp_path: Path):
+    official = config("expert").model_copy(update={"environment": "calvin-official"})
+    with pytest.raises(UserError, match="no 'calvin-official'"):
+        evaluate_calvin(partial(World, [Chain((1,) * 5)]), official, "expert", tmp_path, chains=1)
+
+
 def test_the_interval_is_over_chains():
     chains = tuple(ChainResult(i, TASKS, (1,), 5 * (i % 2), 1, 0.0) for i in range(400))
     average = CalvinResult(chains).average_length
