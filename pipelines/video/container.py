@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -45,12 +46,17 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
 def promised_frames(container: InputContainer, stream: VideoStream) -> int | None:
     """Frames to be shown according to the header, or None where the container does not count them.
 
-    MP4 and QuickTime list every sample; those outside the edit list are read but not shown.
+    MP4 and QuickTime list every sample; those outside the edit list are read but not shown. AVI counts intervals of
+    time, of which some may hold no frame; its table at the end of the file lists the frames.
     """
     if not stream.frames:
         return None
     if "mp4" in container.format.name:
         return sum(not entry.is_discard for entry in stream.index_entries)
+    if container.format.name == "avi":
+        steps = np.diff([*(entry.timestamp for entry in stream.index_entries), stream.frames])
+        if len(steps) > 1 and steps[-1] <= steps[:-1].max():  # else the table is cut off, or a part of it
+            return len(steps)
     return stream.frames
 
 

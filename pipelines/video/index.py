@@ -138,7 +138,7 @@ class _Scan:
             raise BadInput(
                 "bad_timestamps",
                 f"{name} has frames without a time stamp or several with the same; "
-                "remux it (ffmpeg -i in -c copy out.mp4).",
+                "encode it anew (ffmpeg -i in out.mp4).",
             )
         self._check_duration(name)
 

@@ -116,7 +116,8 @@ class PyAVReader:
         for key in [*keys, None]:
             frames = self._decode(None if key is None else int(pts[key]))
             frame = next(frames, None)
-            if key is None or (frame is not None and frame.pts <= pts[keys[0]]):
+            # After a seek some demuxers guess the pts: one that is not in the index tells of no place.
+            if key is None or (frame is not None and frame.pts <= pts[keys[0]] and frame.pts in pts):
                 break
         i = first
         while frame is not None and i < len(self) and frame.pts <= pts[i]:

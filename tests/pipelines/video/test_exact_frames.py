@@ -39,6 +39,18 @@ KINDS = {
         "pts": IRREGULAR,
         "time_base": Fraction(1, 1000),
     },
+    "AVI with dropped frames": {
+        "name": "d.avi",
+        "codec": "mpeg4",
+        "pts": [i + 5 * (i > 30) for i in range(60)],
+    },
+    "AVI counted in milliseconds": {
+        "name": "j.avi",
+        "codec": "mpeg4",
+        "pts": IRREGULAR,
+        "time_base": Fraction(1, 1000),
+    },
+    "program stream": {"name": "p.mpg", "codec": "mpeg2video", "options": {"bf": "2"}},
     "late start": {"name": "l.mkv", "options": B_FRAMES, "pts": np.arange(60) + 500},
     "AV1": {"name": "a.mp4", "codec": "libsvtav1", "options": {"g": "8", "preset": "12"}},
     "AV1, variable frame rate": {
