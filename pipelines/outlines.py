@@ -72,12 +72,19 @@ class RunView:
 
     @cached_property
     def outlines(self) -> dict[str, Outline]:
-        """By demonstration id, in the order of the ids; two files of equal content are one demonstration."""
-        order = ("demonstration_id", "item_id")
+        """By demonstration id, in the order of the ids.
+
+        Files of equal content are one demonstration: of the first pair by key, so that a pair and its copy under another
+        key do not end with a half each.
+        """
+        order = ("demonstration_id", "pair_key", "item_id")
         columns = self._lake.columns(
             Demonstration, self._keys["ingest"], Outline._fields, self._sources(), order
         )
-        return {outline.demonstration_id: outline for outline in map(Outline, *columns)}
+        outlines: dict[str, Outline] = {}
+        for outline in map(Outline, *columns):
+            outlines.setdefault(outline.demonstration_id, outline)
+        return outlines
 
     @cached_property
     def pairing(self) -> Pairing[Outline]:
