@@ -62,3 +62,20 @@ def check_poses(times: np.ndarray, poses: np.ndarray, name: str) -> tuple[np.nda
     poses = np.concatenate([poses[:, :3], poses[:, 3:] / lengths[:, None]], axis=1)
     times, first = np.unique(times, return_index=True)
     return times, poses[first]
+
+
+def check_overlap(times: np.ndarray, duration: float, name: str) -> None:
+    """Refuse poses on another clock than the video's.
+
+    Args:
+        times: (M,) seconds from the first frame, sorted, M >= 1.
+        duration: seconds from the first frame to the last.
+
+    Raises:
+        BadInput: `poses_outside_clip`, none of them is near a frame.
+    """
+    if times[-1] < 0 or times[0] > duration:
+        raise BadInput(
+            "poses_outside_clip",
+            f"{name}: poses from {times[0]:.3f} s to {times[-1]:.3f} s, clip from 0 s to {duration:.3f} s.",
+        )

@@ -12,7 +12,7 @@ from pipelines.datasets.base import Reader, ReaderOptions, make_demonstration
 from pipelines.datasets.clip_files import index_clip, inside
 from pipelines.datasets.clips.calibration import load_calibration, parse_calibration
 from pipelines.datasets.clips.table import read_table
-from pipelines.datasets.robot_state import RobotState
+from pipelines.datasets.robot_state import RobotState, check_overlap
 from pipelines.inputs import SourceClip
 
 CAMERA = "main"
@@ -65,6 +65,8 @@ class ClipsReader(Reader[ClipsOptions]):
         if clip.hints["calibration"]:
             side = load_calibration(inside(raw_root, clip.hints["calibration"]), clip.embodiment)
             K, robot = parse_calibration(side, clip.hints["calibration"])
+            if robot.effector_times.size:
+                check_overlap(robot.effector_times, index.timestamps[-1], clip.hints["calibration"])
         return make_demonstration(
             clip,
             raw_root,

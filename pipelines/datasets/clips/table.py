@@ -57,6 +57,7 @@ def _rows(path: Path, reader: Any, columns: list[str]) -> Iterator[dict[str, str
     if extra:
         logger.warning("%s: columns %s are not read", path, ", ".join(extra))
     seen: dict[str, int] = {}
+    shown: dict[str, str] = {}
     empty = dict.fromkeys(REQUIRED + OPTIONAL, "")
     places = {name: columns.index(name) for name in empty if name in columns}
     for row in filter(None, reader):
@@ -66,18 +67,19 @@ def _rows(path: Path, reader: Any, columns: list[str]) -> Iterator[dict[str, str
                 f"{path} line {line} has not {len(columns)} fields: quote an instruction that holds a comma."
             )
         cells = empty | {name: row[place].strip() for name, place in places.items()}
-        if problem := _problem(cells, seen):
+        if problem := _problem(cells, seen, shown):
             raise UserError(f"{path} line {line} {problem}")
         if cells["pair_id"]:
             seen[cells["pair_id"]] = line
         yield cells
 
 
-def _problem(row: Mapping[str, str], seen: Mapping[str, int]) -> str:
+def _problem(row: Mapping[str, str], seen: Mapping[str, int], shown: dict[str, str]) -> str:
     """What is wrong with a row and how to mend it; nothing, mostly.
 
     Args:
         seen: pair_id -> line of the rows before.
+        shown: video -> `human` or `robot`, of the rows before; the row's own are added.
     """
     name, human, robot = row["pair_id"], row["human"], row["robot"]
     if not human and not robot:
@@ -86,6 +88,11 @@ def _problem(row: Mapping[str, str], seen: Mapping[str, int]) -> str:
         return "names two videos without a pair_id: give the pair a name."
     if name in seen:
         return f"repeats the pair_id '{name}' of line {seen[name]}: give each pair its own."
+    for column in ("human", "robot"):
+        if row[column] and (other := shown.setdefault(row[column], column)) != column:
+            return (
+                f"has '{row[column]}' under {column}, which stands under {other}, too: mend one of the paths."
+            )
     for column in ("human", "robot", "calibration"):
         place = row[column]  # a path object for each would take longer than all else here
         if place.startswith("/") or (".." in place and ".." in place.split("/")):

@@ -13,6 +13,7 @@ The raw root may hold several such folders, be one of them, or be a bare folder 
 """
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from pathlib import Path, PurePosixPath
 
 from data_schemas.errors import UserError
 from data_schemas.storage import fingerprints, is_remote
+
+logger = logging.getLogger(__name__)
 
 SCENE_NAME = re.compile(
     r"task_(?P<task>\d{4})_user_(?P<user>\d{4})_scene_(?P<scene>\d{4})_cfg_(?P<cfg>\d{4})(?P<human>_human)?"
@@ -95,7 +98,12 @@ def find_scenes(root: Path) -> Iterator[Scene]:
 
 
 def _walk(root: Path, folder: PurePosixPath, depth: int) -> Iterator[Scene]:
-    for name in subfolders(root.joinpath(*folder.parts)):
+    try:
+        names = subfolders(root.joinpath(*folder.parts))
+    except PermissionError:  # as of a disk's own lost+found
+        logger.warning("%s may not be listed: no scene is looked for in it", root / folder)
+        return
+    for name in names:
         scene = parse_scene(folder / name)
         if scene is not None:
             yield scene

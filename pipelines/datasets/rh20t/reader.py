@@ -36,7 +36,7 @@ from pipelines.datasets.rh20t.files import (
     load_timestamps,
 )
 from pipelines.datasets.rh20t.layout import IN_HAND, Scene, find_scenes, load_instructions, subfolders
-from pipelines.datasets.robot_state import RobotState
+from pipelines.datasets.robot_state import RobotState, check_overlap
 from pipelines.inputs import SourceClip
 
 
@@ -165,11 +165,5 @@ class RH20TReader(Reader[RH20TOptions]):
             poses = load_poses(inside(raw_root, clip.hints["poses"]), clip.camera, start_ms)
         if poses is None:
             return RobotState(gripper_times=gripper[0], gripper_widths=gripper[1])
-        duration = (int(milliseconds[-1]) - start_ms) / 1000
-        if poses[0][-1] < 0 or poses[0][0] > duration:
-            raise BadInput(
-                "poses_outside_clip",
-                f"{clip.source}: poses from {poses[0][0]:.3f} s to {poses[0][-1]:.3f} s, clip from 0 s to "
-                f"{duration:.3f} s.",
-            )
+        check_overlap(poses[0], (int(milliseconds[-1]) - start_ms) / 1000, clip.source)
         return RobotState(*poses, *gripper)

@@ -99,6 +99,7 @@ def test_calibration_file(root: Path, suffix: str) -> None:
         ({"effector_times": [0.0, 1.0], "effector_poses": [[0, 0, 1, 1, 0, 0, 0]]}, "bad_pose_shape"),
         ({"effector_times": [0.0], "effector_poses": [[float("nan"), 0, 1, 1, 0, 0, 0]]}, "nan_pose"),
         ({"effector_times": [0.0], "effector_poses": [[0, 0, 1, 0, 0, 0, 0]]}, "bad_quaternion"),
+        ({"effector_times": [1.7e9], "effector_poses": [[0, 0, 1, 1, 0, 0, 0]]}, "poses_outside_clip"),
     ],
 )
 def test_broken_calibration(root: Path, side: dict, reason: str) -> None:
@@ -137,6 +138,8 @@ def test_one_human_video_for_several_robots(root: Path) -> None:
         (["p1,human/a.mp4,,push", "p1,human/b.mp4,,push"], r"line 3 repeats the pair_id 'p1' of line 2"),
         (["p1,,,push"], r"line 2 names no video"),
         ([",human/a.mp4,robot/a.mov,push"], r"two videos without a pair_id"),
+        (["p1,human/a.mp4,human/a.mp4,push"], r"line 2 has 'human/a.mp4' under robot.* under human, too"),
+        (["p1,human/a.mp4,,push", "p2,,human/a.mp4,push"], r"line 3 has 'human/a.mp4' under robot"),
         (["p1,human/a.mp4,robot/a.mov,push, then pull"], r"line 2 has not 4 fields.*quote"),
         (["p1,human/a.mp4"], r"line 2 has not 4 fields"),
         (["p1,/etc/passwd,,push"], r"human '/etc/passwd', which leads out of the folder"),

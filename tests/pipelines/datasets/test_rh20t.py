@@ -1,6 +1,7 @@
 """RH20T: what the files say becomes a row in our units; every trap of the layout has its case here."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,22 @@ def test_halves_without_partner_are_found(tmp_path: Path) -> None:
         ("robot", "task_0001"),
         ("human", "task_0002"),
     ]
+
+
+def test_a_folder_that_may_not_be_listed_stops_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refused(folder: Path) -> Any:
+        if Path(folder).name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)  # root, who may run the tests, is refused nothing
+    assert len(clips(root)) == 2
+    assert "lost+found may not be listed" in caplog.text
 
 
 @pytest.mark.parametrize(("rating", "wanted"), [(0, False), (1, False), (2, True), (9, True)])
