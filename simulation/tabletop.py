@@ -40,7 +40,7 @@ MAX_CONTENTS = 20
 SUBJECTS = 20
 FIRST_SCENE = {"paired": 1, "human": 6001, "robot": 8001}  # scene numbers have four digits
 CAPACITY = {"paired": 6000, "human": 2000, "robot": 1999}
-LOOK = {"human": 15, "robot": 16}  # random streams: the two clips of a pair vary each on its own
+LOOK = 15  # random stream of what a clip looks like; the two clips of a pair draw the same
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def draw_demonstrations(
 def film(config: TabletopConfig, job: Job, content: Content, embodiment: str, rollout: Rollout) -> Clip:
     """Give the clip its look and render it."""
     body, name, subject = cast(config, job, embodiment)
-    rng = np.random.default_rng([*stream(config, job), LOOK[embodiment]])
+    rng = np.random.default_rng([*stream(config, job), LOOK])
     tone = apply(body, content, config.appearance, rng, [config.seed, 104, content.layout])
     if embodiment == "human":
         dress(body, subject // len(load_hands()), rng)
