@@ -48,13 +48,14 @@ def build(
     from harp.data.version import PublishedVersion, version_folder
     from harp.progress import ProgressBars
     from harp.recipes import load_stage1_recipe
+    from harp.training.distributed import default_device
     from harp.training.stage1 import encoder_identity, frozen_encoder
     from harp.vision.encoder import load_vision_encoder
 
     config = load_stage1_recipe(recipe, set_ or [])
     opened = PublishedVersion.open(version_folder(lake, version), config.data.other_versions)
     torch.manual_seed(config.seed)  # as a run does: an encoder without pretrained weights is drawn
-    encoder = load_vision_encoder(config.vision)
+    encoder = load_vision_encoder(config.vision).to(default_device())
     reader = ShardReader(opened, config.data.verify)
     encode = frozen_encoder(encoder, config.training.precision)
     plan = FeaturePlan.make(

@@ -63,9 +63,14 @@ class StepLoader(ABC, Generic[Batch]):
         parts = world_size * accumulate
         for name, number in sizes.items():
             if number % parts:
+                # The recipe may ask for more than the version holds, of which there are `number`.
+                fitting = number - number % parts
+                advice = (
+                    f"set data.{name} to {fitting}" if fitting else "use fewer of these, or larger batches"
+                )
                 raise UserError(
                     f"A batch of {number} {name.removesuffix('_per_batch')} cannot be split evenly over "
-                    f"{world_size} ranks x {accumulate} micro-batches; set data.{name} to a multiple of {parts}."
+                    f"{world_size} ranks x {accumulate} micro-batches; {advice}."
                 )
 
     @abstractmethod

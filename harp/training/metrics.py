@@ -13,7 +13,9 @@ class MetricsLog:
     def __init__(self, folder: Path, first_step: int) -> None:
         self._path = folder / "metrics.jsonl"
         kept = [row for row in read_metrics(folder) if row["step"] < first_step]
-        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        partial = self._path.with_suffix(".partial")  # a kill while it is cut back loses no row
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        partial.replace(self._path)
         self._file = self._path.open("a")
         self._board = SummaryWriter(folder / "tensorboard", purge_step=first_step)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from data_schemas.errors import UserError
 from harp.data.frozen_features import Encode, FrozenFeatures
 from harp.data.loader import Stage1Loader
 from harp.data.sampling import TransitionSampler
@@ -76,7 +77,8 @@ def train_stage1(
         `result.json`, TensorBoard events and the last checkpoint.
 
     Raises:
-        UserError: no such version, a changed shard, another run in `out`, or a batch that cannot be split.
+        UserError: no such version, a changed shard, another run in `out`, a batch that cannot be split, or nothing
+            to train on.
         TrainingDiverged: a loss or gradient is not finite.
     """
     observers = observers or logged()
@@ -115,10 +117,15 @@ def run_worker(
     observers = observers or logged()
     torch.manual_seed(config.seed)
     version = PublishedVersion.open(paths.version, config.data.other_versions)
+    sampler = TransitionSampler(version, config.data, config.seed)
+    has_pairs = sampler.pairs_per_batch > 0
+    if config.latent_action is None and not has_pairs:
+        raise UserError(
+            f"Without latent_action a run needs pairs to train on; there is {version.describe()}."
+        )
     encoder = load_vision_encoder(config.vision).to(device)
     text = FrozenTextEncoder(config.text.model, config.text.max_tokens, device)
-    stage = Stage1(config, encoder, text).to(device)
-    sampler = TransitionSampler(version, config.data, config.seed)
+    stage = Stage1(config, encoder, text, has_pairs).to(device)
     reader = ShardReader(version, config.data.verify)
     features = FrozenFeatures.prepare(
         version,

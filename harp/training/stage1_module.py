@@ -49,11 +49,22 @@ class ClipLatents:
 
 
 class Stage1(nn.Module):
-    """HARP-VE, HARP-LAM and the alignment objective as one trainable module."""
+    """HARP-VE, HARP-LAM and the alignment objective as one trainable module.
 
-    def __init__(self, config: Stage1Config, encoder: HarpVisionEncoder, text: FrozenTextEncoder) -> None:
+    Args:
+        has_pairs: every batch has some, so that each worker's part has robots.
+    """
+
+    def __init__(
+        self,
+        config: Stage1Config,
+        encoder: HarpVisionEncoder,
+        text: FrozenTextEncoder,
+        has_pairs: bool = True,
+    ) -> None:
         super().__init__()
         self.config = config
+        self._has_pairs = has_pairs
         self.encoder = encoder
         self.text = text
         sizes = config.latent_action
@@ -73,7 +84,7 @@ class Stage1(nn.Module):
     @property
     def may_skip_parameters(self) -> bool:
         """Single demonstrations may all be human, and then no adapter runs."""
-        return self.config.data.pairs_per_batch == 0
+        return not self._has_pairs
 
     def units_to_shard(self) -> None:
         """Every worker holds all parameters."""

@@ -189,9 +189,13 @@ def test_ranks_and_micro_batches_split_the_batch_of_one_process(folder, tmp_path
 def test_a_batch_that_cannot_be_split_is_one_sentence(folder, tmp_path):
     world = World(folder, tmp_path / "features")
     sampler = TransitionSampler(world.version, CONFIG, 0)
-    with pytest.raises(
-        UserError, match=r"3 pairs cannot be split .* set data\.pairs_per_batch to a multiple"
-    ):
+    with pytest.raises(UserError, match=r"3 pairs cannot be split .* set data\.pairs_per_batch to 2\."):
+        Stage1Loader(sampler, world.reader, world.features, 3, 5, world_size=2)
+    with pytest.raises(UserError, match=r"3 pairs cannot be split .* use fewer of these"):
+        Stage1Loader(sampler, world.reader, world.features, 3, 5, world_size=2, accumulate=2)
+    # The recipe's 8 would do; the version has 5.
+    sampler = TransitionSampler(world.version, DataConfig(pairs_per_batch=8, singles_per_batch=0), 0)
+    with pytest.raises(UserError, match=r"5 pairs cannot be split .* set data\.pairs_per_batch to 4\."):
         Stage1Loader(sampler, world.reader, world.features, 3, 5, world_size=2)
 
 

@@ -92,6 +92,21 @@ def test_two_workers_train_like_one(world, tmp_path):
         assert_same_run(tmp_path / "one" / name, tmp_path / "two" / name, apart)
 
 
+def train_alone(case: Stage1Config, version: Path, out: Path, device: torch.device) -> None:
+    run_worker(case, WorkerPaths(version, out, out / "features"), device)
+
+
+def test_workers_do_not_wait_for_adapters_that_nothing_runs_through(world, tmp_path):
+    text, _ = world
+    version = write_version(tmp_path / "lake", pairs=0, held_out=0, humans=4, frames=10)
+    case = config(text, "srpd")  # asks for pairs, which the version does not have
+    for kind in ("one", "two"):
+        (tmp_path / kind).mkdir()
+    train_alone(case, version, tmp_path / "one", torch.device("cpu"))
+    run_on_processes(partial(train_alone, case, version, tmp_path / "two"), 2, tmp_path / "meeting")
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
 def test_accumulation_is_exact_without_negatives_and_normalization(world, tmp_path):
     text, version = world
     for parts in (1, 2):
@@ -101,7 +116,7 @@ def test_accumulation_is_exact_without_negatives_and_normalization(world, tmp_pa
 
 def test_a_batch_that_cannot_be_split_is_refused(world, tmp_path):
     text, version = world
-    with pytest.raises(UserError, match=r"cannot be split evenly .* multiple of 3"):
+    with pytest.raises(UserError, match=r"cannot be split evenly .* set data"):
         train_stage1(config(text, "l2", training__accumulate=3), version, tmp_path / "run")
 
 

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import random
 import signal
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data_schemas.errors import UserError
 from harp.training.loop import TrainingDiverged
-from harp.training.metrics import read_metrics
+from harp.training.metrics import MetricsLog, read_metrics
 from harp.training.progress import Observers
 from harp.training.stage1 import ADAPTERS, LATENT_ACTION, OBJECTIVE, train_stage1
 from tests.harp.tiny_version import write_version
@@ -175,6 +177,28 @@ def test_alignment_alone_has_no_latent_action_model(version, text, tmp_path, obj
     assert sum(row["alignment"] for row in rows[-5:]) < sum(row["alignment"] for row in rows[:5])
     assert (tmp_path / "run" / ADAPTERS).is_file()
     assert not (tmp_path / "run" / LATENT_ACTION).is_file()
+
+
+def test_alignment_alone_without_pairs_is_one_sentence(text, tmp_path):
+    version = write_version(tmp_path / "lake", pairs=0, held_out=0, humans=3, robots=3, frames=4)
+    config = tiny_config(text, latent_action=None)
+    with pytest.raises(UserError, match=r"Without latent_action a run needs pairs .* 3 human \(train\)"):
+        train_stage1(config, version, tmp_path / "run")
+
+
+def test_a_log_that_is_being_cut_back_when_the_run_is_killed_keeps_its_rows(tmp_path, monkeypatch):
+    with closing(MetricsLog(tmp_path, 0)) as log:
+        for step in range(3):
+            log.write(step, {"loss": 1.0})
+
+    def die(path, text):
+        path.open("w").close()
+        raise Killed
+
+    monkeypatch.setattr(Path, "write_text", die)
+    with pytest.raises(Killed):
+        MetricsLog(tmp_path, 2)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [0, 1, 2]
 
 
 def test_a_loss_that_is_not_finite_names_step_and_data(version, text, tmp_path):
