@@ -6,7 +6,7 @@ mean over patches and frames, whichever pooling it was trained with.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
 from harp.data.shards import ShardReader
-from harp.data.version import PublishedVersion, Split
+from harp.data.sources import pools
+from harp.data.version import PublishedVersion, Subject
 from harp.evaluation.adapted import AdaptedPairs, Codes, LatentActionReader, adapted_pairs
 from harp.evaluation.baselines import mean_shift, ridge
 from harp.evaluation.features import FrozenPairs, frozen_pairs
@@ -30,11 +31,13 @@ from harp.training.stage1 import ADAPTERS, LATENT_ACTION, encoder_identity, froz
 from harp.training.stage1_models import finished_config, load_encoder
 from harp.vision.encoder import HarpVisionEncoder
 
-PROTOCOL = "3"
+PROTOCOL = "4"
 """Changes when the same inputs would give other figures."""
 
 
-RESULT, LAST_PICTURE = "evaluation.json", "paired_distance.png"
+RESULT = "evaluation.json"
+PICTURES = ("umap.png", "umap_latent.png", "paired_distance.png")
+"""In the order in which they are drawn."""
 IN_BOX_PLOT = (UNADAPTED, ADAPTED, "mean shift", "ridge")
 """Mean colours are another space, whose distances do not compare."""
 
@@ -60,23 +63,29 @@ def evaluate_representation(
         feature_folder: where frozen features are kept for all runs; `frozen_features` beside `run` by default.
 
     Raises:
-        UserError: unfinished run, a version that is gone, or fewer than two held-out pairs.
+        UserError: unfinished run, a version that is gone, fewer than two held-out pairs, or a version of the same lake
+            that holds out pairs which the run was trained on.
     """
     config = finished_config(run)
     _, trained_on = read_run(run)
     trained_id = json.loads((run / "config.json").read_text())["version"]
     version = PublishedVersion.open(version_root or trained_on)
     is_own = version.version_id == trained_id
-    held_out = _plan(version, "held_out", config, config.evaluation_frames)[:max_pairs]
+    held_out = _plan(version.subjects("held_out", "pair")[:max_pairs], config, config.evaluation_frames)
     if len(held_out) < 2:
-        raise UserError(f"Retrieval needs at least two held-out pairs; there is {version.describe()}.")
+        raise UserError(
+            f"Retrieval needs at least two held-out pairs; there is {version.describe()}. Curate more pairs or hold out "
+            "more of them (`harp curate … --set shards.held_out_fraction=0.34`), and train on that version."
+        )
     out = out or (run / "evaluation" if is_own else run / "evaluation" / version.version_id)
     key = _key(run, config, trained_id, held_out)
     if (before := _finished(out, key, pictures)) is not None:
         return before
 
-    training_version = version if is_own else PublishedVersion.open(trained_on)
-    train = _plan(training_version, "train", config, num_transitions=0)
+    training_version = PublishedVersion.open(
+        version.folder if is_own else trained_on, config.data.other_versions
+    )
+    train = _plan(_trained_pairs(training_version, config, version, held_out), config, num_transitions=0)
     device = default_device()
     encoder = load_encoder(run, adapters=False).to(device).eval()
     folder = feature_folder or run.parent / "frozen_features"
@@ -97,6 +106,8 @@ def evaluate_representation(
         latent=_latent_rows(adapted.codes),
     )
     out.mkdir(parents=True, exist_ok=True)
+    for name in PICTURES:  # of an evaluation of something else
+        (out / name).unlink(missing_ok=True)
     if pictures:
         _draw(evaluation, tested, adapted, [pair.instruction for pair, _ in held_out], out, config.seed)
     (out / "evaluation.md").write_text(evaluation.markdown())
@@ -104,13 +115,28 @@ def evaluate_representation(
     return evaluation
 
 
-def _plan(
-    version: PublishedVersion, split: Split, config: Stage1Config, num_transitions: int
-) -> list[Planned]:
-    return [
-        (pair, plan_frames(pair, config.evaluation_frames, _horizon(config), num_transitions))
-        for pair in version.subjects(split, "pair")
-    ]
+def _plan(pairs: Iterable[Subject], config: Stage1Config, num_transitions: int) -> list[Planned]:
+    horizon = _horizon(config)
+    return [(pair, plan_frames(pair, config.evaluation_frames, horizon, num_transitions)) for pair in pairs]
+
+
+def _trained_pairs(
+    training_version: PublishedVersion,
+    config: Stage1Config,
+    version: PublishedVersion,
+    held_out: Sequence[Planned],
+) -> list[Subject]:
+    """What the run drew its pairs from; nothing that it drew from is among the held-out pairs of `version`."""
+    pairs, singles = pools(training_version, config.data)
+    drawn = {clip.subject.subject_id for pool in (*pairs, *singles) for clip in pool.members}
+    seen = [pair.subject_id for pair, _ in held_out if pair.subject_id in drawn]
+    # Another lake may give the same ids to other recordings.
+    if seen and version.lake == training_version.lake:
+        raise UserError(
+            f"The run was trained on {len(seen)} of the {len(held_out)} held-out pairs of version {version.version_id}, "
+            f"e.g. {seen[0]}; evaluate it on version {training_version.version_id}, or train on the former."
+        )
+    return [clip.subject for pool in pairs for clip in pool.members]
 
 
 def _horizon(config: Stage1Config) -> float:
@@ -125,7 +151,7 @@ def _key(run: Path, config: Stage1Config, trained_id: str, held_out: Sequence[Pl
 
 
 def _finished(out: Path, key: str, pictures: bool) -> Evaluation | None:
-    if not (out / RESULT).is_file() or (pictures and not (out / LAST_PICTURE).is_file()):
+    if not (out / RESULT).is_file() or (pictures and not (out / PICTURES[-1]).is_file()):
         return None
     content = json.loads((out / RESULT).read_text())
     return Evaluation.from_json(content) if content.get("key") == key else None
@@ -143,7 +169,7 @@ def _frozen(
         frozen_encoder(encoder, precision),
         ShardReader(version, config.data.verify),
         pairs,
-        identity=f"{version.version_id} {encoder_identity(encoder, precision)}",
+        identity=" ".join([*(p.version_id for p in version.parts), encoder_identity(encoder, precision)]),
         folder=folder,
     )
 
@@ -180,12 +206,12 @@ def _draw(
     seed: int,
 ) -> None:
     robots = {"before: F(H) and F(R)": tested.robot, "after: F(H) and T(R)": adapted.robot}
-    plot_umap(tested.human, robots, labels, out / "umap.png", seed)
+    plot_umap(tested.human, robots, labels, out / PICTURES[0], seed)
     if (codes := adapted.codes) is not None:
         human, frozen, robot = (
             latent_features(each, codes.codebook) for each in (codes.human, codes.robot_frozen, codes.robot)
         )
         robots = {"codes of F(H) and F(R)": frozen, "codes of F(H) and T(R)": robot}
-        plot_umap(human, robots, labels, out / "umap_latent.png", seed)
+        plot_umap(human, robots, labels, out / PICTURES[1], seed)
     distances = {name: row.paired_distances for name, row in evaluation.rows.items() if name in IN_BOX_PLOT}
-    plot_paired_distances(distances, out / LAST_PICTURE)
+    plot_paired_distances(distances, out / PICTURES[2])

@@ -4,11 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from data_schemas.errors import UserError
+from data_schemas.identity import file_sha256
 from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
 from harp.evaluation import representation
@@ -122,6 +125,52 @@ def test_another_version_shares_nothing_but_the_fit(run, evaluation, tmp_path):
     drawn = evaluate_representation(run, other, max_pairs=6)
     assert drawn.to_json() == result.to_json()
     assert (folder / "umap.png").is_file()
+
+
+def test_baselines_are_fitted_on_the_pairs_of_the_training(tmp_path, monkeypatch):
+    version = write_version(tmp_path / "lake", pairs=8, held_out=2, frames=4)
+    config = tiny_config(
+        write_text_encoder(tmp_path / "bert"),
+        training__steps=1,
+        data__paired_fraction=0.25,
+        data__pairs_per_batch=2,
+    )
+    train_stage1(config, version, tmp_path / "run")
+    fitted = []
+
+    def shift(human, robot, queries):
+        fitted.append(len(human))
+        return queries
+
+    monkeypatch.setattr(representation, "mean_shift", shift)
+    evaluate_representation(tmp_path / "run", pictures=False)
+    assert fitted == [2]
+
+
+def test_a_version_that_holds_out_what_was_trained_on_is_refused(tmp_path):
+    version = write_version(tmp_path / "lake", pairs=5, held_out=2, frames=4)
+    config = tiny_config(write_text_encoder(tmp_path / "bert"), training__steps=1)
+    train_stage1(config, version, tmp_path / "run")
+    other = version.with_name("all-held-out")
+    other.mkdir()
+    rows = pq.read_table(version / "index.parquet")
+    records = [row | {"split": "held_out"} for row in rows.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(records, schema=rows.schema), other / "index.parquet")
+    manifest = json.loads((version / "manifest.json").read_text())
+    manifest |= {"version_id": other.name, "index_sha256": file_sha256(other / "index.parquet")}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="trained on 5 of the 7 held-out pairs of version all-held-out"):
+        evaluate_representation(tmp_path / "run", other, pictures=False)
+
+
+def test_pictures_are_of_the_evaluation_beside_them(run, evaluation, tmp_path):
+    drawn = [tmp_path / name for name in representation.PICTURES]
+    evaluate_representation(run, out=tmp_path)
+    before = [path.read_bytes() for path in drawn]
+    evaluate_representation(run, out=tmp_path, max_pairs=5, pictures=False)
+    assert not any(path.exists() for path in drawn)
+    evaluate_representation(run, out=tmp_path, max_pairs=5)
+    assert all(path.read_bytes() != old for path, old in zip(drawn, before, strict=True))
 
 
 def test_intervals_compare_rows_pair_by_pair(evaluation):
