@@ -37,8 +37,10 @@ class KeptFeatures:
     """
 
     def __init__(self, folder: Path, vla: PrismaticVLA, precision: str, about: str = "") -> None:
-        weights = tensors_identity(vla.vision.state_dict(), precision)
-        self.folder = folder / f"features-{content_id('features', weights, about)}"
+        encoder = tensors_identity(
+            vla.vision.state_dict(), f"{vla.vision.config.model_dump_json()} {precision}"
+        )
+        self.folder = folder / f"features-{content_id('features', encoder, about)}"
         self._vla = vla
         self._precision = precision
         self._mapped = lru_cache(OPEN_FILES)(self._map)

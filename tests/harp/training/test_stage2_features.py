@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,16 @@ from pydantic import ValidationError
 from harp.data.policy_labels import LabelDataConfig, LabelledVersions, LabelSource, clips_of
 from harp.data.policy_loader import collate
 from harp.data.shards import ShardReader
+from harp.training.kept_features import KeptFeatures
 from harp.training.policy_run import Start, build_vla
 from harp.training.stage2_config import resolve_stage2
 from harp.training.stage2_features import ClipFeatures
+from harp.vision.config import VisionConfig
+from harp.vision.encoder import HarpVisionEncoder
+from tests.harp.training.changed import changed
 from tests.harp.training.killed_runs import losses
 from tests.harp.training.labelled_world import World, make_world, recipe, train
+from tests.harp.training.tiny_recipe import tiny_config
 from tests.harp.training.worker_processes import run_on_processes
 
 
@@ -67,6 +73,28 @@ def test_humans_are_encoded_frozen_and_robots_adapted_and_only_once(world: World
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.npy")} == files
     ClipFeatures(tmp_path, vla, "bf16", labelled.version).make(clips_of(pools), reader)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_equal_weights_that_are_run_otherwise_have_features_of_their_own(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "no-text").vision
+    (backbone,) = config.model_dump()["backbones"]
+    exact, tanh = (
+        HarpVisionEncoder(
+            VisionConfig.model_validate(
+                {
+                    "image_size": config.image_size,
+                    "backbones": [changed(backbone, {"architecture__activation": activation})],
+                }
+            )
+        )
+        for activation in ("gelu", "gelu_tanh")
+    )
+    tanh.load_state_dict(exact.state_dict())
+    folders = {
+        KeptFeatures(tmp_path, SimpleNamespace(vision=vision), "fp32").folder  # pyright: ignore[reportArgumentType]
+        for vision in (exact, tanh)
+    }
+    assert len(folders) == 2
 
 
 def test_workers_wait_for_the_features(world: World, tmp_path: Path) -> None:
