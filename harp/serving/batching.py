@@ -118,7 +118,8 @@ class Batcher:
             if len(jobs) > 1:
                 logger.warning("A batch of %d failed (%s); its robots are answered singly.", len(jobs), error)
                 for job in jobs:
-                    await self._answer([job])
+                    if not job.answer.done():
+                        await self._answer([job])
             elif not jobs[0].answer.done():
                 jobs[0].answer.set_exception(error)
             return

@@ -88,7 +88,7 @@ class _Reader:
 
 def _array(content: dict[Any, Any]) -> np.ndarray:
     if content.keys() != _ARRAY:
-        raise _bad(f"an array with the keys {sorted(map(str, content))}", "data, dtype and shape")
+        raise _bad(f"an array with the keys {str(list(content))[:80]}", "data, dtype and shape")
     dtype, data, shape = _dtype(content[b"dtype"]), content[b"data"], content[b"shape"]
     if not isinstance(data, bytes):
         raise _bad(f"an array whose data are a {type(data).__name__}", "bytes")

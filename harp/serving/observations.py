@@ -2,7 +2,7 @@
 
 | key | what |
 |---|---|
-| `image` | third view: uint8 RGB (H, W, 3), any size |
+| `image` | third view: uint8 RGB (H, W, 3), sides of at most 8192 |
 | `wrist_image` | wrist view, of policies with two cameras; further ones are `image_3`, `image_4`, … |
 | `state` | (S,) proprioception in the robot's units, of policies that read one |
 | `prompt` | the instruction |
@@ -25,6 +25,8 @@ from harp.policy.predict import Request
 PREFIX = "observation/"
 STATE, PROMPT = "state", "prompt"
 NAMED_CAMERAS = ("image", "wrist_image")
+MAX_SIDE = 8192
+"""Pixels; a column of five million, which a message may hold, takes half a minute to resize and is no JPEG."""
 MAX_PROMPT = 300
 """Characters; a longer prompt would make every robot of its batch wait for its tokens."""
 
@@ -85,6 +87,10 @@ def _image(key: str, value: object) -> NDArray[np.uint8]:
         first = " (channels come last)" if value.ndim == 3 and value.shape[0] == 3 else ""
         raise BadInput(
             "bad_image", f"{key} is {value.dtype} {value.shape}, expected uint8 RGB (H, W, 3){first}."
+        )
+    if max(value.shape) > MAX_SIDE:
+        raise BadInput(
+            "bad_image", f"{key} has the shape {value.shape}, expected sides of at most {MAX_SIDE} pixels."
         )
     return value
 

@@ -132,6 +132,21 @@ def test_who_spoils_a_batch_fails_alone(number, error):
     run(scenario, robots=3, wait=0.05)
 
 
+def test_a_robot_that_left_a_spoilt_batch_costs_no_inference():
+    async def scenario(batcher: Batcher, policy: Policy) -> None:
+        policy.may_run.clear()
+        spoils, gone, stays = (batcher.submit(request(n)) for n in (-1, 1, 2))
+        while not policy.batches:
+            await asyncio.sleep(0.005)
+        gone.cancel()
+        policy.may_run.set()
+        with pytest.raises(BadInput):
+            await spoils
+        assert first(await stays) == 2
+
+    assert run(scenario, robots=3).batches == [[-1, 1, 2], [-1], [2]]
+
+
 def test_actions_that_are_not_finite_reach_no_robot():
     async def scenario(batcher: Batcher, policy: Policy) -> None:
         answers = [batcher.submit(request(n)) for n in (1, np.nan)]

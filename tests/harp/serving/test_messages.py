@@ -77,6 +77,7 @@ def array(**changes: object) -> bytes | None:
         (array(shape=[1] * 9), "the shape"),
         (array(data="text"), "data are a str"),
         (array(strides=[1]), "keys"),
+        (msgpack.packb({b"__ndarray__": True, b"x" * 10**5: 1}), "keys"),
         (msgpack.packb({b"__npgeneric__": True, b"data": [1], b"dtype": "|u1"}), "no number"),
         (msgpack.packb({b"__npgeneric__": True, b"data": 300, b"dtype": "|u1"}), "do not unpack"),
         (msgpack.packb({b"__npgeneric__": True, b"data": 1, b"dtype": "|O"}), "type '|O'"),

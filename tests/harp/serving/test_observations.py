@@ -52,6 +52,7 @@ def test_a_state_may_be_a_list_or_integers():
         ({"wrist_image": IMAGE[None]}, "bad_image", r"\(1, 28, 28, 3\)"),
         ({"image": IMAGE[..., :1]}, "bad_image", r"\(28, 28, 1\)"),
         ({"image": IMAGE[:0]}, "bad_image", r"\(0, 28, 3\)"),
+        ({"image": np.zeros((70_000, 1, 3), np.uint8)}, "bad_image", r"\(70000, 1, 3\), .* at most 8192"),
         ({"state": np.zeros(7)}, "bad_state", r"shape \(7,\), expected 5"),
         ({"state": np.zeros((1, 5))}, "bad_state", r"shape \(1, 5\)"),
         ({"state": [0, 1, np.nan, np.inf, 0]}, "bad_state", r"dimensions \[2, 3\]"),
