@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,11 +9,15 @@ from harp.policy.lora import add_lora, merge_lora
 from tests.harp.policy.tiny_policy import ACTION, observations, tiny_vla
 
 
-def adapted_policy(vision: bool = True):
+def adapted_policy(vision: bool = True, dtype: torch.dtype = torch.float32):
     policy = build_action_policy(tiny_vla(action=ACTION)).eval()
     assert isinstance(policy, ParallelPolicy)
     lora = add_lora(policy.vla, rank=4, alpha=8, vision=vision)
-    return policy, lora, observations(policy.vla, ["push it", "lift the cup"])
+    seen = observations(policy.vla, ["push it", "lift the cup"])
+    assert seen.images is not None
+    assert seen.proprioception is not None
+    seen = replace(seen, images=seen.images.to(dtype), proprioception=seen.proprioception.to(dtype))
+    return policy.to(dtype), lora, seen
 
 
 def train_updates(policy: ParallelPolicy) -> None:
@@ -56,8 +62,18 @@ def test_merged_policy_predicts_the_same_with_its_plain_layers():
     assert policy.vla.state_dict().keys() == tiny_vla(action=ACTION).state_dict().keys()
 
 
-def test_a_merge_that_changes_predictions_is_refused(monkeypatch):
-    policy, lora, seen = adapted_policy()
+def test_rounding_in_bfloat16_is_no_wrong_merge():
+    policy, lora, seen = adapted_policy(dtype=torch.bfloat16)
+    train_updates(policy)
+    trained = policy.predict(seen).float()
+    change = merge_lora(lora, lambda: policy.predict(seen))
+    assert 1e-4 < change < 0.25  # of what the updates change, which is at least as large as the predictions
+    assert (policy.predict(seen).float() - trained).abs().max() <= change * trained.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_merge_that_changes_predictions_is_refused(monkeypatch, dtype):
+    policy, lora, seen = adapted_policy(dtype=dtype)
     train_updates(policy)
     monkeypatch.setattr(type(lora), "merge_and_unload", type(lora).unload)  # drops the updates instead
     with pytest.raises(RuntimeError, match="Merging LoRA changed the predictions"):
