@@ -47,7 +47,7 @@ def evaluate_calvin(
 
     A task has 360 steps and is judged by CALVIN's oracle; the figure is the average number of tasks done in a row.
     Writes result.json as the authors' script does, success_rate.txt and evaluation.md. A killed evaluation continues.
-    CALVIN's files are yours to clone: https://github.com/mees/calvin_env.
+    CALVIN's files are yours to get: git clone https://github.com/mees/calvin --recurse-submodules.
 
     Examples:
 

@@ -25,11 +25,6 @@ weights_app = typer.Typer(
 app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
-train_app.command("stage2")(train_stage2)
-train_app.command("stage3")(train_stage3)
-evaluate_app.command("actions")(evaluate_actions)
-evaluate_app.command("tabletop")(evaluate_tabletop)
-evaluate_app.command("calvin")(evaluate_calvin)
 
 VersionOption = Annotated[str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")]
 
@@ -57,7 +52,7 @@ def train_stage1(
     Human videos go through the frozen encoder, robot videos through the same encoder with small adapters.
     Only pairs of the training split are seen; the held-out ones are for `harp evaluate representation`.
 
-    Example:
+    Examples:
 
       harp train stage1 --version latest --lake lake --out runs/stage1 --set training.steps=500
       harp train stage1 --lake lake --out runs/l2 --row harp-l2 --workers 4 --address ray://head:10001
@@ -79,6 +74,10 @@ def train_stage1(
         console.print(
             f"Trained {result.steps} steps; curves: {draw_run(out)}. Next: harp evaluate representation --run {out}"
         )
+
+
+train_app.command("stage2")(train_stage2)
+train_app.command("stage3")(train_stage3)
 
 
 @train_app.command("curves")
@@ -129,6 +128,11 @@ def evaluate_representation(
         if evaluation.latent:
             console.print(evaluation.latent_table())
     console.print(f"Written to [bold]{run / 'evaluation'}[/]")
+
+
+evaluate_app.command("actions")(evaluate_actions)
+evaluate_app.command("tabletop")(evaluate_tabletop)
+evaluate_app.command("calvin")(evaluate_calvin)
 
 
 @weights_app.command("list")

@@ -64,7 +64,7 @@ def load_recipe(model: type[Model], folder: Path, name_or_path: str, overrides: 
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"--set got '{override}'; it takes key.path=value, e.g. --set alignment.window=0.2.")
+        raise UserError(f"--set got '{override}'; it takes key.path=value, e.g. --set training.steps=500.")
     *parents, last = key.split(".")
     node = values
     for parent in parents:

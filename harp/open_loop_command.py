@@ -36,9 +36,10 @@ def evaluate_actions(
     """
     from harp.evaluation.closed_loop.evaluate import default_out
     from harp.evaluation.open_loop import evaluate_open_loop
+    from harp.policy.checkpoints.folder import find_policy
     from harp.progress import ProgressBars
 
-    folder = out or default_out(policy, "actions")
+    folder = out or default_out(str(find_policy(policy)), "actions")
     with ProgressBars() as show:
         result = evaluate_open_loop(
             policy,

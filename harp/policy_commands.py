@@ -49,7 +49,7 @@ def train_stage2(
 
     Human and robot videos are mixed as the labels have them. The vision encoder comes from stage 1, adapters
     included, and stays frozen: the paper's ablations are --set vision=all and --set adapters=identity. Another mixture
-    is --set 'data.sources=[{labels: KEY, sides: [robot], weight: 3}, {labels: KEY, sides: [human]}]'. OUT/policy then
+    is --set 'data.sources=[{labels: KEY, sides: \\[robot], weight: 3}, {labels: KEY, sides: \\[human]}]'. OUT/policy then
     holds the policy, OUT/result.json its accuracy on held-out subjects.
 
     Examples:

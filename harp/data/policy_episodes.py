@@ -124,7 +124,8 @@ class EpisodeSet:
 
     def frames_name(self, episode: Episode, camera: str) -> str:
         """File of a video's frames, named by its content."""
-        return f"{_checksum(episode.video(camera))}.npy"
+        video = episode.video(camera)
+        return f"{_checksum(video, video.stat().st_mtime_ns)}.npy"
 
     def _path(self, episode: Episode, camera: str) -> Path:
         return self.frames_folder / self.frames_name(episode, camera)
@@ -193,13 +194,18 @@ def _statistics(values_ND: np.ndarray, mask: Sequence[bool] | None = None) -> St
 
 def _read(folder: Path) -> Episode:
     try:
-        return read_episode(folder)
+        episode = read_episode(folder)
     except BadInput as error:
         raise UserError(f"A demonstration is broken, {error}; remove its folder or write it again.") from None
+    for camera in VIDEOS:
+        if not episode.video(camera).is_file():
+            raise UserError(f"There is no {episode.video(camera)}; remove its folder or write it again.")
+    return episode
 
 
 @lru_cache(4096)
-def _checksum(path: Path) -> str:
+def _checksum(path: Path, written: int) -> str:
+    """Of a video as it is since `written`: it may be simulated again."""
     return file_sha256(path)[:32]
 
 

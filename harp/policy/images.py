@@ -4,7 +4,8 @@ The authors' path at evaluation: JPEG of quality 95, antialiased Lanczos to the 
 the area, bilinear back to size; then normalization per backbone. They run it in TensorFlow. Here Pillow does JPEG and
 Lanczos (in float, rounded once, as TensorFlow does) and torch the crop, at TensorFlow's sampling points
 (`crop_and_resize`: corners of the box on corners of the output). What may differ is the JPEG decoder's inverse
-transform, by one or two grey levels per pixel. By default none of this is done and the encoder resizes.
+transform, by one or two grey levels per pixel. By default none of this is done and the encoder resizes; a crop without
+Lanczos keeps the camera's resolution, so that the encoder resizes it as it resized the random crops of training.
 """
 
 import io
@@ -41,7 +42,12 @@ def camera_image(image_HWC: NDArray[np.uint8], config: ImageConfig, size: int) -
     if config.lanczos and image.shape[:2] != (size, size):
         image = _lanczos(image, size)
     tensor = torch.tensor(image)
-    return _centre_crop(tensor, config.crop_area, size) if config.crop_area < 1 else tensor
+    if config.crop_area == 1:
+        return tensor
+    side = config.crop_area**0.5
+    fits = image.shape[:2] == (size, size)
+    height, width = (size, size) if fits else (round(side * length) for length in image.shape[:2])
+    return _centre_crop(tensor, side, max(1, height), max(1, width))
 
 
 def _through_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -56,10 +62,9 @@ def _lanczos(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.clip(np.round(np.stack(resized, axis=-1)), 0, 255).astype(np.uint8)
 
 
-def _centre_crop(image_HWC: Tensor, area: float, size: int) -> Tensor:
-    half = area**0.5
-    line = torch.linspace(-half, half, size)
-    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)[None]
+def _centre_crop(image_HWC: Tensor, side: float, height: int, width: int) -> Tensor:
+    x, y = (torch.linspace(-side, side, length) for length in (width, height))
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
     pixels = image_HWC.permute(2, 0, 1)[None].float() / 255
     cropped = torch.nn.functional.grid_sample(pixels, grid, mode="bilinear", align_corners=True)
     return (

@@ -24,7 +24,7 @@ def load_language_model(config: LanguageModelConfig, folder: Path | None) -> Lla
     """The model with weights of `folder`, or random ones.
 
     Raises:
-        UserError: tensors that are missing or of other shapes.
+        UserError: tensors that are missing, of other shapes, or too many, as another architecture's are.
     """
     if folder is None:
         model = _build(config)
@@ -34,7 +34,12 @@ def load_language_model(config: LanguageModelConfig, folder: Path | None) -> Lla
         return model
     model = empty_language_model(config)
     tensors = open_tensors(folder)
-    wrong = []
+    known = {name for name, _ in model.named_parameters()}
+    wrong = [
+        f"{name} (none; another architecture's)"
+        for name in sorted(tensors.keys() - known)
+        if name.startswith("model.") and not name.endswith("rotary_emb.inv_freq")  # old files hold the latter
+    ]
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             grows = name in (EMBEDDING, HEAD)

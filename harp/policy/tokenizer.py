@@ -79,8 +79,11 @@ class PolicyTokenizer:
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` with `<PAD>` and `<ACT_i>` as entries, and what `transformers` reads beside it."""
         extended = Tokenizer.from_str(self._tokenizer.to_str())
+        # Embedding tables may have more rows than there are tokens; ids are given out without gaps.
+        known, rows = extended.get_vocab_size(), self._config.language_model.vocabulary
+        unused = [f"<UNUSED_{row}>" for row in range(known, rows)]
         names = ["<PAD>", *(f"<ACT_{code}>" for code in range(self._config.num_codes))]
-        extended.add_special_tokens(names)
+        extended.add_special_tokens([*unused, *names])
         extended.save(str(folder / TOKENIZER_FILE))
         sizes = self._config.language_model
         special = {"bos": sizes.bos_id, "eos": sizes.eos_id, "pad": sizes.pad_id}

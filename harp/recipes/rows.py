@@ -1,7 +1,6 @@
 """Rows of the paper's tables as changes to a recipe: objectives (tables 1 and A3), ablations, amounts of paired data.
 
-`full` is HARP as the paper trains it, whatever else the recipe says. What the paper leaves open of the ablations is read
-so: `self-only` lets pairs explain their own future; `cross-only` leaves single demonstrations without prediction, their
+What the paper leaves open of the ablations is read so: `self-only` lets pairs explain their own future; `cross-only` leaves single demonstrations without prediction, their
 cues still count; `paired-only` has no single demonstrations.
 """
 

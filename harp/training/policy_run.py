@@ -120,7 +120,7 @@ class Start:
 
 
 def build_vla(config: PolicyConfig, start: Start) -> tuple[PrismaticVLA, PolicyTokenizer]:
-    """The model before training, and its tokenizer. Adapters of stage 1 win over those of the base.
+    """The model before training, and its tokenizer. The encoder of stage 1 takes the place of the base's (paper §3.3).
 
     Raises:
         UserError: weights that cannot be had or do not fit.
@@ -140,13 +140,14 @@ def build_vla(config: PolicyConfig, start: Start) -> tuple[PrismaticVLA, PolicyT
         else load_vision_encoder(config.vision)
     )
     vla = PrismaticVLA(config, encoder, language_model)
-    adapters = {name: tensor.clone() for name, tensor in encoder.adapter_state_dict().items()}
     if base is None:
         _scale_projector(vla)
     else:
+        aligned = {n: tensor.clone() for n, tensor in encoder.state_dict().items()} if start.stage1 else None
         load_vla_weights(vla, base)
-        if start.stage1:
-            vla.vision.load_adapter_state_dict(adapters)
+        if aligned:
+            # All of it: the adapters fit the ViTs they were trained on, and OpenVLA trained its own further.
+            vla.vision.load_state_dict(aligned)
     own = base if base is not None and (base / TOKENIZER_FILE).is_file() else None
     return cast_weights(vla, config.torch_dtype), load_tokenizer(config, own)
 

@@ -55,8 +55,12 @@ def resolve_stage2(config: Stage2Config, labels: Sequence[LabelSet], start: Star
     """The configuration with all that the recipe leaves to data and stage 1: sources, sizes, identities.
 
     Raises:
-        UserError: no finished stage-1 run, or no base checkpoint.
+        UserError: no finished stage-1 run, no base checkpoint, or neither where adapters of stage 1 are asked for.
     """
+    if config.adapters == "stage1" and not (start.stage1 or start.base):
+        raise UserError(
+            "The adapters are to be those of stage 1 and no run is given: name it by --stage1, or set adapters=identity."
+        )
     policy = config.policy.model_dump()
     policy |= {"num_codes": labels[0].codebook_size, "codes_per_action": labels[0].codes_per_action}
     if start.stage1:

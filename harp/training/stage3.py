@@ -10,11 +10,13 @@ from typing import cast
 import numpy as np
 import torch
 
+from data_schemas.errors import BadInput, UserError
 from harp.data.policy_chunks import Stage3Loader
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints import write_policy
 from harp.policy.lora import merge_lora
 from harp.policy.prismatic import PrismaticVLA
+from harp.policy.tokenizer import PolicyTokenizer
 from harp.training.distributed import default_device, rank, to_device, wait_for_all, world_size
 from harp.training.loop import run_steps
 from harp.training.policy_run import (
@@ -65,7 +67,8 @@ def train_stage3(
         The result; `out` then holds the policy's folder, which `harp.policy.predict.Predictor.load` serves.
 
     Raises:
-        UserError: no such policy or demonstrations, another run in `out`, a batch that cannot be split.
+        UserError: no such policy or demonstrations, an episode that cannot be trained on, another run in `out`, a
+            batch that cannot be split.
         TrainingDiverged: a loss or gradient is not finite.
         RuntimeError: merging the low-rank updates changed the predictions.
     """
@@ -100,6 +103,7 @@ def run_worker(
         return Stage3(config, *parts).to(device)
 
     stage = build()
+    check_instructions(stage.tokenizer, episodes)
     label_run = start.stage1 if config.head.kind == "latent" else None
     features = kept_features(config, episodes, stage.policy.vla, observers)
     loader = Stage3Loader(
@@ -124,6 +128,21 @@ def run_worker(
         write_tests(
             out, {"merge_change": change, "demonstrations_l1": demonstrations_l1(stage, loader, device)}
         )
+
+
+def check_instructions(tokenizer: PolicyTokenizer, episodes: EpisodeSet) -> None:
+    """Find before the first step what the policy cannot be told.
+
+    Raises:
+        UserError: an instruction without words, or one too long for the policy.
+    """
+    for episode in episodes.episodes:
+        try:
+            tokenizer.prompts([episode.info.instruction])
+        except BadInput as error:
+            raise UserError(
+                f"Episode {episode.info.name} cannot be trained on, {error.detail.rstrip('.')}; mend or remove it."
+            ) from None
 
 
 def kept_features(

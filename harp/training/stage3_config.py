@@ -76,6 +76,8 @@ class Stage3Config(BaseModel):
     """Identity of the policy the run starts from, or its name; filled in when the run starts."""
     stage1: str | None = None
     """Identity of the stage-1 run, where one is used; filled in when the run starts."""
+    base: str | None = None
+    """Identity of the checkpoint that a named policy starts from; filled in when the run starts."""
     demonstrations: str | None = None
     """Identity of the demonstrations; filled in when the run starts."""
 
@@ -106,9 +108,13 @@ def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, star
         policy: folder of a policy, or a name of `POLICIES`.
 
     Raises:
-        UserError: neither of the two, a latent head without a stage-1 run, or weights from two places.
+        UserError: neither of the two, a latent head without a stage-1 run, or sizes or weights from two places.
     """
     folder = policy_folder(policy)
+    if config.policy is not None:
+        raise UserError(
+            "Sizes and pictures of stage 3 are those of the policy it starts from: leave `policy` out of its recipe."
+        )
     if config.head.kind == "latent" and start.stage1 is None:
         raise UserError(
             "The latent head learns from codes of the demonstrations: give the stage-1 run by --stage1."
@@ -149,6 +155,7 @@ def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, star
             "policy": PolicyConfig.model_validate(sizes),
             "start": checkpoint_identity(folder) if folder else policy,
             "stage1": stage1_identity(start.stage1) if start.stage1 else None,
+            "base": checkpoint_identity(start.base) if start.base else None,
             "demonstrations": episodes.identity,
         }
     )

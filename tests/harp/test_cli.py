@@ -34,12 +34,25 @@ def test_help_names_every_command():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["versions"], "harp versions diff"),
+        (["train", "stage2"], "[robot]"),  # brackets are markup, too
+        (["reprocess"], "camera"),
+    ],
+)
+def test_help_of_a_command_shows(arguments: list[str], expected: str):
+    assert expected in harp(*arguments, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
         (["curate", "rh20", "--root", "{tmp}"], "did you mean 'rh20t'"),
         (["curate", "rh20t", "--root", "{tmp}", "--set", "alignment.windw=1"], "alignment.windw"),
         (["curate", "clips", "--root", "{tmp}"], "pairs.csv"),
         (["status", "--lake", "{tmp}"], "harp curate"),
         (["train", "stage1", "--lake", "{tmp}", "--out", "{tmp}/run"], "harp curate"),
         (["evaluate", "representation", "--run", "{tmp}"], "config.json"),
+        (["evaluate", "actions", "--policy", "{tmp}", "--demonstrations", "{tmp}"], "harp train stage3`."),
         (["weights", "pull", "nonsense"], "nonsense"),
         (["report", "--lake", "{tmp}", "--stage2", "{tmp}"], "--stage3"),
         (["run", "nonsense"], "curate-rh20t"),

@@ -11,9 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_schemas.errors import UserError
+from data_schemas.identity import content_id, file_sha256
 from harp.evaluation.environment import Environment, Observation, Trial
 from harp.policy.checkpoints.folder import find_policy
+from harp.policy.normalization_files import AUTHORS_FILE, OFT_FILE
 from harp.policy.predict import Predictor
+from harp.policy.tokenizer import TOKENIZER_FILE
 from harp.training.distributed import default_device
 from harp.training.policy_run import checkpoint_identity
 
@@ -112,7 +115,12 @@ def environment_factory(name: str) -> EnvironmentFactory:
 
 def actor_identity(policy: str) -> str:
     """Changes with anything of a policy that its actions depend on; a reference is its name."""
-    return policy if policy in REFERENCES else checkpoint_identity(find_policy(policy, REFERENCES))
+    if policy in REFERENCES:
+        return policy
+    folder = find_policy(policy, REFERENCES)
+    beside = [folder / name for name in (AUTHORS_FILE, OFT_FILE, TOKENIZER_FILE)]
+    contents = [file_sha256(path) for path in beside if path.is_file()]
+    return f"{folder.name}@{content_id(checkpoint_identity(folder), *contents)}"
 
 
 def load_actor(policy: str, environment: str, replan: int | None = None) -> Actor:

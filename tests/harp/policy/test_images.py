@@ -5,6 +5,7 @@ import torch
 from data_schemas.errors import BadInput
 from harp.policy.config import ImageConfig
 from harp.policy.images import camera_image
+from harp.vision.preprocess import resize
 
 AUTHORS = ImageConfig(jpeg=True, lanczos=True, crop_area=0.9)
 
@@ -30,6 +31,20 @@ def test_crop_samples_where_tensorflows_crop_and_resize_does():
         weights = np.outer([1 - (y - top), y - top], [1 - (x - left), x - left])
         expected = (image[top : top + 2, left : left + 2] * weights[..., None]).sum((0, 1)) / 255 * 255.5
         assert np.abs(found[i, j] - np.floor(expected)).max() <= 1
+
+
+def test_a_larger_picture_is_cropped_at_its_own_resolution():
+    """The encoder's antialiased resizing follows; sampling at the model's size would leave a chequerboard as it is."""
+    board = np.repeat((255 * (np.indices((96, 128)).sum(0) % 2))[..., None], 3, axis=-1).astype(np.uint8)
+    found = camera_image(board, ImageConfig(crop_area=0.81), 28)
+    assert found.shape == (86, 115, 3)
+    assert resize(found[None], 28).std() < 0.05
+    picture = photo(96, 128)
+    centre = torch.from_numpy(picture[5:91, 6:121])
+    difference = resize(camera_image(picture, ImageConfig(crop_area=0.81), 28)[None], 28) - resize(
+        centre[None], 28
+    )
+    assert difference.abs().max() < 0.03
 
 
 def test_lanczos_equals_its_definition():

@@ -51,6 +51,15 @@ def test_other_sizes_are_named(tmp_path):
         load_language_model(LANGUAGE.model_copy(update={"mlp_width": 64}), tmp_path)
 
 
+def test_weights_of_another_architecture_are_named(tmp_path):
+    """Qwen2 has Llama's names, and biases besides."""
+    state = dict(LlamaForCausalLM(_published(LANGUAGE)).state_dict())
+    state["model.layers.0.self_attn.q_proj.bias"] = torch.ones(32)
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"1 tensors differ, .*q_proj\.bias \(none"):
+        load_language_model(LANGUAGE, tmp_path)
+
+
 def _published(config: LanguageModelConfig) -> LlamaConfig:
     values = config.llama().to_dict() | {"vocab_size": config.vocabulary, "pad_token_id": None}
     return LlamaConfig(**values)

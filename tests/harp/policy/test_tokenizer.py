@@ -60,6 +60,18 @@ def test_saved_tokenizer_lists_the_codes_and_instructions_cannot_name_them(tmp_p
         load_tokenizer(tiny_config(language_model=larger), tmp_path)
 
 
+def test_a_table_with_more_rows_than_tokens_keeps_its_ids(tmp_path):
+    """Embedding tables are often padded to a round number of rows."""
+    padded = tiny_config().language_model.model_copy(update={"vocabulary": 300})
+    config = tiny_config(language_model=padded)
+    load_tokenizer(config).save(tmp_path)
+    saved = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert saved.token_to_id("<PAD>") == 300
+    assert saved.token_to_id("<ACT_3>") == config.code_ids[3]
+    loaded = load_tokenizer(config, tmp_path).prompts(["push it"])
+    assert torch.equal(loaded.ids, load_tokenizer(config).prompts(["push it"]).ids)
+
+
 def test_transformers_reads_the_saved_tokenizer(tmp_path):
     config = tiny_config()
     ours = load_tokenizer(config)

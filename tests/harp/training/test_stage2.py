@@ -11,11 +11,14 @@ from data_schemas.errors import UserError
 from harp.data.policy_labels import LabelDataConfig, LabelledVersions, LabelSource, TransitionDraws
 from harp.data.policy_loader import Stage2Loader, collate
 from harp.data.shards import ShardReader
-from harp.policy.checkpoints import load_policy
+from harp.policy.checkpoints import load_policy, write_policy
 from harp.policy.predict import predict_codes
-from harp.training.policy_run import PolicyResult
+from harp.policy.tokenizer import load_tokenizer
+from harp.training.policy_run import PolicyResult, Start, build_vla
 from harp.training.stage1 import ADAPTERS
+from harp.training.stage1_models import load_encoder
 from harp.training.stage2 import train_stage2
+from tests.harp.policy.tiny_policy import tiny_vla
 from tests.harp.training.killed_runs import Killed, kill_at, losses
 from tests.harp.training.labelled_world import FRAMES, HORIZON, World, make_world, recipe, train
 from tests.harp.training.worker_processes import run_on_processes
@@ -83,6 +86,18 @@ def test_the_encoder_is_that_of_stage_1_and_what_is_frozen_stays(world, tmp_path
             frozen_block = block
         else:
             assert torch.equal(block, frozen_block) == (vision != "all")
+
+
+@pytest.mark.parametrize("adapters", [True, False])
+def test_the_encoder_of_stage_1_takes_the_place_of_the_bases(world, tmp_path, adapters):
+    """OpenVLA trained its vision encoder further, so its ViTs are not those that the adapters fit."""
+    encoder = load_encoder(world.stage1, adapters=adapters)
+    base = tiny_vla(vision=encoder.config)
+    write_policy(base, load_tokenizer(base.policy_config), tmp_path)
+    vla, _ = build_vla(base.policy_config, Start(stage1=world.stage1, adapters=adapters, base=tmp_path))
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(vla.vision.state_dict()[name], tensor), name
+    assert torch.equal(vla.projector.fc1.weight, base.projector.fc1.weight)
 
 
 def test_sources_sides_and_horizons(world):
@@ -187,5 +202,7 @@ def test_mistakes_are_named(world, tmp_path):
     config = recipe(data={"sources": [{"labels": "first"}]})
     with pytest.raises(UserError, match="use one of the two"):
         train_stage2(config, world.lake, tmp_path / "run", labels=("first",))
+    with pytest.raises(UserError, match="those of stage 1 and no run is given"):
+        train_stage2(recipe(), world.lake, tmp_path / "run", labels=("first",))
     with pytest.raises(UserError, match="holds no training run"):
         train(World(world.lake, world.version, tmp_path), tmp_path / "run", recipe())

@@ -199,6 +199,9 @@ def test_vision_stays_and_a_named_policy_starts_untrained(demonstrations, stage2
     assert other.policy.proprio_projector is None
     fc1 = load_file(scratch.policy / "model.safetensors")["projector.fc1.weight"]
     assert not torch.allclose(fc1, after["projector.fc1.weight"], atol=1e-2)
+    start = Start(base=stage2 / "policy")
+    with pytest.raises(UserError, match=r"a run with base=None, now base=policy@"):
+        train_stage3(config, "tiny", demonstrations, tmp_path / "scratch", start=start)
 
 
 def test_the_latent_head_learns_codes_of_the_demonstrations(demonstrations, tmp_path, monkeypatch):
@@ -266,6 +269,17 @@ def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
     assert torch.equal(whole.third_view[1::2], parts[1].third_view)
 
 
+def test_a_video_that_was_written_again_is_decoded_again(demonstrations, tmp_path):
+    root = tmp_path / "raw"
+    shutil.copytree(demonstrations, root)
+    first = episode_set(root, tmp_path / "frames")
+    video = first.episodes[0].video("third_view")
+    before = np.array(first.frames(first.episodes[0], "third_view"))
+    shutil.copyfile(first.episodes[-1].video("third_view"), video)
+    again = episode_set(root, tmp_path / "frames")
+    assert not np.array_equal(again.frames(again.episodes[0], "third_view"), before)
+
+
 def test_a_dimension_that_moves_by_rounding_only_is_constant(demonstrations, tmp_path):
     episodes = EpisodeSet.open(demonstrations, tmp_path)
     rng = np.random.default_rng(0)
@@ -326,6 +340,17 @@ def test_mistakes_are_named(demonstrations, stage2, tmp_path):
     shutil.copy(demonstrations / "episodes" / "push_00000" / "steps.npz", folder / "wrist.mp4")
     with pytest.raises(UserError, match=r"push_00000/wrist\.mp4 cannot be decoded"):
         train(broken, str(stage2))
+    (folder / "wrist.mp4").unlink()
+    with pytest.raises(UserError, match=r"There is no .*push_00000/wrist\.mp4; remove"):
+        train(broken, str(stage2))
+    shutil.copy(demonstrations / "episodes" / "push_00000" / "wrist.mp4", folder)
+    info = (folder / "episode.json").read_text()
+    for instruction, found in (("", "has no words"), ("push " * 200, "room for")):
+        (folder / "episode.json").write_text(info.replace("push the dot", instruction))
+        with pytest.raises(UserError, match=f"Episode push_00000 cannot be trained on, .*{found}"):
+            train_stage3(recipe(), str(stage2), broken, tmp_path / f"run-{found}")
+    with pytest.raises(UserError, match="leave `policy` out of its recipe"):
+        train_stage3(recipe(policy=tiny_policy_config()), str(stage2), demonstrations, tmp_path / "run")
     (folder / "steps.npz").write_bytes(b"nothing")
     with pytest.raises(UserError, match="A demonstration is broken, unreadable_episode: push_00000"):
         train(broken, str(stage2))

@@ -1,6 +1,8 @@
 """A policy acts on what the observation shows; the references do what their names say."""
 
+import json
 import pickle
+import shutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -75,9 +77,16 @@ def test_a_policy_of_another_robot_is_refused(policy_folder: Path, tmp_path: Pat
         roll_out(world, ToyTrial("wait", 1), PolicyActor(Predictor.load(policy_folder)))
 
 
-def test_a_policy_is_known_by_its_weights(policy_folder: Path, tmp_path: Path) -> None:
+def test_a_policy_is_known_by_its_weights_and_statistics(policy_folder: Path, tmp_path: Path) -> None:
     assert actor_identity(str(policy_folder)) == actor_identity(str(policy_folder.parent))
     assert actor_identity("noop") == "noop"
+    other = tmp_path / policy_folder.name
+    shutil.copytree(policy_folder, other)
+    assert actor_identity(str(other)) == actor_identity(str(policy_folder))
+    statistics = json.loads((other / "normalization.json").read_text())
+    statistics["toy"]["action"]["q99"][0] *= 2
+    (other / "normalization.json").write_text(json.dumps(statistics))
+    assert actor_identity(str(other)) != actor_identity(str(policy_folder))
 
 
 def test_a_policy_acts_on_the_device_that_there_is(
