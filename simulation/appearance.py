@@ -3,15 +3,15 @@
 """How clips look: what differs at random per pair, and what differs systematically between the embodiments.
 
 A robot-only adapter can learn away what is systematic (the robot's recordings come from another camera position and
-exposure than the human's). The random part is drawn alike for both clips of a pair, so table, wall, lamp and clutter
-help to find a partner. R@1 averaged over both ways at 112 px, over 93 pairs, and over 90 whose two clips draw the random
-part each on its own:
+exposure than the human's). The random part is drawn alike for both clips of a pair, as in recordings of one afternoon, so
+that table, wall, lamp and clutter help to find a partner; with `TabletopConfig.own_looks` each clip draws its own. R@1 averaged over
+both ways at 112 px, over 93 pairs, and over 90 with looks of their own:
 
     systematic                 0     0.5 (default)   0.8
     frozen ViT-S               99 %  46 %            31 %
     8x8 mean colour            99 %  95 %            69 %
-    frozen ViT-S, own draws    22 %  15 %            10 %
-    8x8 mean colour, own draws 45 %  32 %            22 %
+    frozen ViT-S, own looks    22 %  15 %            10 %
+    8x8 mean colour, own looks 45 %  32 %            22 %
 """
 
 import colorsys
@@ -52,7 +52,7 @@ class Appearance:
         shift_gamma: exponent of the tone curve.
         shift_white: how warm the white balance is, exponent of (1.12, 1, 0.8).
         layout_base: strength of the look that all clips of one layout share.
-        camera, table, wall, light, photometric: strength of the random variation per pair.
+        camera, table, wall, light, photometric: strength of the random variation, per pair or per clip.
         recolour: probability that an object without a part in the task has another colour than its content says.
         clutter: most distractor objects beside the work area.
         distance: camera distance over the table, metres; height: camera height, metres.

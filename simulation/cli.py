@@ -55,6 +55,13 @@ def tabletop(
     rate: Annotated[
         float | None, typer.Option(help="Frames per second.", show_default="irregular 8 to 10")
     ] = None,
+    own_looks: Annotated[
+        bool,
+        typer.Option(
+            "--own-looks",
+            help="Human and robot of a pair stand in differing rooms and light, which makes partners hard to find.",
+        ),
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Pairs simulated at the same time.")] = 1,
     overwrite: Annotated[
         bool, typer.Option(help="Delete an earlier simulation in the folder first.")
@@ -82,6 +89,7 @@ def tabletop(
         unpaired_robot=unpaired_robot,
         size=size,
         rate=rate,
+        own_looks=own_looks,
         overwrite=overwrite,
     )
     console = Console(stderr=True)

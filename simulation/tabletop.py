@@ -40,7 +40,7 @@ MAX_CONTENTS = 20
 SUBJECTS = 20
 FIRST_SCENE = {"paired": 1, "human": 6001, "robot": 8001}  # scene numbers have four digits
 CAPACITY = {"paired": 6000, "human": 2000, "robot": 1999}
-LOOK = 15  # random stream of what a clip looks like; the two clips of a pair draw the same
+LOOK = {"human": 15, "robot": 16}  # random streams of what clips look like
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class TabletopConfig:
         size: width and height of the videos, pixels, even.
         rate: frames per second, or None for an irregular 8 to 10 Hz.
         pace: multiplies every clip's duration.
+        own_looks: the two clips of a pair draw table, wall, lamp, clutter and camera each on their own, not together.
         overwrite: delete an earlier simulation in `out` first.
         appearance: strengths of the variation of the look.
     """
@@ -68,6 +69,7 @@ class TabletopConfig:
     size: int = 224
     rate: float | None = None
     pace: float = 1.0
+    own_looks: bool = False
     overwrite: bool = False
     appearance: Appearance = field(default_factory=Appearance)
 
@@ -124,10 +126,11 @@ def open_state(config: TabletopConfig) -> dict:
         shutil.rmtree(config.out)
     if file.exists():
         state = json.loads(file.read_text())
+        earlier = {"own_looks": False} | state["config"]  # which older states do not name
         for key, value in identity.items():
-            if state["config"].get(key) != value:
+            if earlier.get(key) != value:
                 raise UserError(
-                    f"{config.out} holds a simulation with {key}={state['config'].get(key)!r}, asked for {value!r}: "
+                    f"{config.out} holds a simulation with {key}={earlier.get(key)!r}, asked for {value!r}: "
                     "choose another folder or --overwrite."
                 )
         return state
@@ -225,7 +228,7 @@ def draw_demonstrations(
 def film(config: TabletopConfig, job: Job, content: Content, embodiment: str, rollout: Rollout) -> Clip:
     """Give the clip its look and render it."""
     body, name, subject = cast(config, job, embodiment)
-    rng = np.random.default_rng([*stream(config, job), LOOK])
+    rng = np.random.default_rng([*stream(config, job), LOOK[embodiment if config.own_looks else "human"]])
     tone = apply(body, content, config.appearance, rng, [config.seed, 104, content.layout])
     if embodiment == "human":
         dress(body, subject // len(load_hands()), rng)

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from data_schemas.errors import UserError
 from simulation import tabletop
+from simulation.appearance import Tone
 from simulation.cli import app
 from simulation.content import TASKS
+from simulation.embodiment import Embodiment
 from simulation.rollout import Rollout
 from simulation.tabletop import TabletopConfig, generate
 
@@ -39,6 +42,35 @@ def test_pair_depends_on_seed_and_index_only(tmp_path: Path) -> None:
     assert len(shared) == 2
     assert {k: two[k] for k in shared} == {k: one[k] for k in shared}
     assert not set(other.values()) & set(two.values())
+
+
+@pytest.mark.parametrize("own_looks", [False, True])
+def test_the_clips_of_a_pair_share_their_look_or_have_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_looks: bool
+) -> None:
+    real, looks = tabletop.apply, {}
+
+    def watched(body: Embodiment, *args) -> Tone:
+        tone, model = real(body, *args), body.model
+        looks[body.kind] = [model.mat_rgba[model.mat(name).id].copy() for name in ("table", "wall")]
+        looks[body.kind].append(model.light_dir[model.light("lamp").id].copy())
+        return tone
+
+    monkeypatch.setattr(tabletop, "apply", watched)
+    generate(TabletopConfig(out=tmp_path, pairs=1, seed=5, own_looks=own_looks, **SMALL))
+    for human, robot in zip(looks["human"], looks["robot"], strict=True):
+        assert (np.abs(human - robot).max() > 0.01) == own_looks
+
+
+def test_a_folder_of_before_there_was_the_choice_is_continued(tmp_path: Path) -> None:
+    config = TabletopConfig(out=tmp_path, pairs=1, seed=5, **SMALL)
+    generate(config)
+    state = json.loads((tmp_path / "simulation.json").read_text())
+    del state["config"]["own_looks"]
+    (tmp_path / "simulation.json").write_text(json.dumps(state))
+    generate(config)
+    with pytest.raises(UserError, match="own_looks=False, asked for True"):
+        generate(dataclasses.replace(config, own_looks=True))
 
 
 def test_killed_run_continues_without_redoing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
