@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from pipelines.runs import RunRecord
 
 app = typer.Typer()
-versions_app = typer.Typer(
-    help="Published versions: list them, say what changed.", invoke_without_command=True
-)
+versions_app = typer.Typer(invoke_without_command=True)
 for _group, _name in (
     (versions_app, "versions"),
     (quarantine_app, "quarantine"),
@@ -100,7 +98,7 @@ def reprocess(
     from_stage: Annotated[
         str,
         typer.Option(
-            help="The first stage to compute: wrists, objects, alignment, verdict, shards, or ingest."
+            help="The first stage to compute: ingest, wrists, camera, objects, alignment, verdict or shards."
         ),
     ],
     lake: LakeOption = Path("lake"),
@@ -177,7 +175,7 @@ def status(
 
 @versions_app.callback()
 def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
-    """List the published versions of a lake, newest first. Training takes a version.
+    """Published versions: list them, newest first; `diff` says what changed. Training takes a version.
 
     Examples:
 

@@ -50,7 +50,10 @@ def quarantine_list(
         table.add_row(entry.item_id, entry.stage, entry.reason, str(entry.attempt), escape(entry.label))
     console.print(table)
     console.print(
-        f"{len(entries)} in quarantine. Why: harp quarantine show ITEM. Try again: harp quarantine requeue ITEM"
+        f"{len(entries)} in quarantine. Why: harp quarantine show ITEM --lake {escape(str(lake))}. "
+        f"Try again: harp quarantine requeue ITEM --lake {escape(str(lake))}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -136,7 +139,7 @@ def stage_record(
     out: Annotated[Path, typer.Option(file_okay=False, help="New folder for the recording.")],
     lake: LakeOption = Path("lake"),
     sample: Annotated[int, typer.Option(min=1, help="How many items.")] = 16,
-    dataset: DatasetOption = None,
+    dataset: Annotated[str | None, typer.Option(help="Which data set; default: the latest run's.")] = None,
 ) -> None:
     """Keep what a stage read and made in the latest run, for a sample of items.
 

@@ -1,12 +1,17 @@
 """The command line as a user meets it."""
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-from harp.cli import main
+from harp.cli import build_app, main
+
+ROOT = Path(__file__).parents[2]
 
 
 def harp(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,3 +86,19 @@ def test_a_mistake_ends_the_process_without_a_traceback(tmp_path: Path):
     assert result.returncode == 2
     assert "harp curate" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+)
+def test_commands_of_the_documentation_are_complete(page: str):
+    """Every option exists and none that is needed is left out; lines that stand for several commands are skipped."""
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    for line in "".join(blocks).splitlines():
+        words = shlex.split(line, comments=True)[1:] if line.startswith("harp ") else []
+        if not words or "..." in words or any("|" in word for word in words):
+            continue
+        command = get_command(build_app())
+        while words and (below := getattr(command, "commands", {}).get(words[0])):
+            command, words = below, words[1:]
+        command.make_context(line, words)

@@ -59,10 +59,10 @@ def test_status_counts_what_the_run_did(lake: Path) -> None:
 
 
 def test_quarantine_shows_and_requeues(lake: Path) -> None:
-    (line,) = [
-        x for x in run_command(lake, "quarantine", "list").output.splitlines() if "truncated_video" in x
-    ]
+    listed = run_command(lake, "quarantine", "list").output
+    (line,) = [x for x in listed.splitlines() if "truncated_video" in x]
     item = line.split()[0]
+    assert f"harp quarantine requeue ITEM --lake {lake}" in listed
     shown = run_command(lake, "quarantine", "show", item).output
     assert "attempt 1: failed truncated_video" in shown
     assert "MB on" in shown
