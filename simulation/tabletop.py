@@ -104,7 +104,7 @@ def check(config: TabletopConfig) -> None:
         if not 0 <= count <= CAPACITY[kind]:
             raise UserError(f"{count} {kind} demonstrations asked for; expected 0 to {CAPACITY[kind]}.")
     if not sum(counts.values()):
-        raise UserError("Nothing to generate: give at least one pair or one unpaired demonstration.")
+        raise UserError("Nothing to generate: give --pairs, --unpaired-human or --unpaired-robot.")
     if config.robot not in ROBOTS:
         raise UserError(f"Unknown robot {config.robot!r}: choose one of {', '.join(ROBOTS)}.")
     check_size(config.size)

@@ -85,7 +85,9 @@ def read_run(run: Path) -> tuple[Stage1Config, Path]:
     """
     path = run / "config.json"
     if not path.is_file():
-        raise UserError(f"{run} holds no training run: it has no config.json.")
+        raise UserError(
+            f"{run} holds no training run: it has no config.json. Give the folder that `harp train` wrote, its --out."
+        )
     request = json.loads(path.read_text())
     if "version" not in request:
         raise UserError(f"{run} holds a run of a later stage; give the folder of a run of stage 1.")
