@@ -6,7 +6,6 @@ it stopped. Items are spread over processes where asked: the software renderer u
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from simulation.rendering import Renderer, check_size
 from simulation.rh20t_writer import scene_name, write_descriptions, write_scene
 from simulation.robot import ROBOTS, robot
 from simulation.rollout import Rollout, reset, roll_out
+from simulation.state_file import write_state
 
 logger = logging.getLogger(__name__)
 
@@ -141,12 +141,9 @@ def open_state(config: TabletopConfig) -> dict:
 
 
 def save_state(config: TabletopConfig, state: dict) -> None:
-    """Write `simulation.json` atomically, with totals over all items."""
+    """Write `simulation.json` with totals over all items."""
     state["summary"] = summarize(state["items"])
-    file = config.out / STATE_FILE
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(state, indent=1))
-    os.replace(part, file)
+    write_state(config.out / STATE_FILE, json.dumps(state, indent=1))
 
 
 def summarize(items: dict[str, dict]) -> dict:

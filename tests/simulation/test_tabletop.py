@@ -132,7 +132,7 @@ def test_summary_reports_every_task(dataset: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"pairs": 0}, "at least one pair"),
+        ({"pairs": 0}, "give --pairs"),
         ({"pairs": -1}, "expected 0 to"),
         ({"size": 101}, "even number"),
         ({"rate": 0.1}, "1 to 60"),
