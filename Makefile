@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?=
 OUT ?= demo
 BIN := $(VENV)/bin
-# Where Python may keep no bytecode, every one of the many processes compiles its imports anew: 20 s for torch instead of 7.
+# Where Python may keep no bytecode, every one of the many processes compiles its imports anew: 20 s for those of stage 1 instead of 7.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-slow test-faults check format setup clean

@@ -4,8 +4,8 @@
 
 A robot-only adapter can learn away what is systematic (the robot's recordings come from another camera position and
 exposure than the human's). The random part is drawn alike for both clips of a pair, as in recordings of one afternoon, so
-that table, wall, lamp and clutter help to find a partner; with `TabletopConfig.own_looks` each clip draws its own. R@1 averaged over
-both ways at 112 px, over 93 pairs, and over 90 with looks of their own:
+that table, wall, lamp and clutter help to find a partner; with `TabletopConfig.own_looks` each clip draws its own.
+R@1 averaged over both ways at 112 px, over 93 pairs, and over 90 with looks of their own:
 
     systematic                 0     0.5 (default)   0.8
     frozen ViT-S               99 %  46 %            31 %

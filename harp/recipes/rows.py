@@ -1,7 +1,7 @@
 """Rows of the paper's tables as changes to a recipe: objectives (tables 1 and A3), ablations, amounts of paired data.
 
-What the paper leaves open of the ablations is read so: `self-only` lets pairs explain their own future; `cross-only` leaves single demonstrations without prediction, their
-cues still count; `paired-only` has no single demonstrations.
+What the paper leaves open of the ablations is read so: `self-only` lets pairs explain their own future; `cross-only`
+leaves single demonstrations without prediction, their cues still count; `paired-only` has no single demonstrations.
 """
 
 from data_schemas.errors import UserError

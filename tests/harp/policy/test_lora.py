@@ -62,13 +62,16 @@ def test_merged_policy_predicts_the_same_with_its_plain_layers():
     assert policy.vla.state_dict().keys() == tiny_vla(action=ACTION).state_dict().keys()
 
 
-def test_rounding_in_bfloat16_is_no_wrong_merge():
-    policy, lora, seen = adapted_policy(dtype=torch.bfloat16)
-    train_updates(policy)
-    trained = policy.predict(seen).float()
-    change = merge_lora(lora, lambda: policy.predict(seen))
-    assert 1e-4 < change < 0.25  # of what the updates change, which is at least as large as the predictions
-    assert (policy.predict(seen).float() - trained).abs().max() <= change * trained.abs().max()
+@pytest.mark.parametrize(("merged", "is_right"), [(0.9, True), (0.7, False)])
+def test_a_merge_in_bfloat16_is_judged_against_what_the_updates_change(merged, is_right):
+    _, lora, _ = adapted_policy(dtype=torch.bfloat16)
+    # With the updates, without them, and merged.
+    predictions = iter([torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([merged])])
+    if is_right:
+        assert merge_lora(lora, lambda: next(predictions)) == pytest.approx(0.1)
+        return
+    with pytest.raises(RuntimeError, match=r"by 3\.0e-01 of their size, more than 2\.5e-01"):
+        merge_lora(lora, lambda: next(predictions))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
