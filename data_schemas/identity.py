@@ -21,17 +21,27 @@ def content_id(*parts: str) -> str:
 
 def content_ids(*shared: str) -> Callable[..., str]:
     """`content_id` of many things that have their first parts in common: those are hashed once."""
-    begun = hashlib.blake2b(digest_size=ID_BYTES)
-    for part in map(str.encode, shared):
-        begun.update(len(part).to_bytes(8, "little") + part)
+    begun = hashlib.blake2b(_framed(shared), digest_size=ID_BYTES)
 
     def with_parts(*parts: str) -> str:
         digest = begun.copy()
-        for part in map(str.encode, parts):
-            digest.update(len(part).to_bytes(8, "little") + part)
+        digest.update(_framed(parts))
         return digest.hexdigest()
 
     return with_parts
+
+
+_SIZES = [size.to_bytes(8, "little") for size in range(256)]
+"""Looked up, because a data set has millions of parts."""
+
+
+def _framed(parts: Iterable[str]) -> bytes:
+    """Every part behind its size."""
+    framed = b""
+    for part in map(str.encode, parts):
+        size = len(part)
+        framed += (_SIZES[size] if size < len(_SIZES) else size.to_bytes(8, "little")) + part
+    return framed
 
 
 _pair_id = content_ids("pair")

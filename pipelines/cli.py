@@ -276,12 +276,13 @@ def report(
 
 def print_run(run: "RunRecord", lake: "Lake", view: "RunView | None" = None) -> None:
     """What a curation did, and what it left out."""
-    print_problems(lake, run, SHOWN_AFTER_A_RUN, view)
     if not run.items_processed and not run.version_is_new:
         console.print(
-            f"Nothing new: all {run.stages[0].total} clips were curated before. Version {run.version_id} stands."
+            f"Nothing new: all {run.stages[0].total} clips were curated before. Version {run.version_id} stands; "
+            f"what is left out of it: harp status --lake {lake.root}"
         )
         return
+    print_problems(lake, run, SHOWN_AFTER_A_RUN, view)
     state = "Published" if run.version_is_new else "Unchanged:"
     console.print(
         f"{state} version [bold]{run.version_id}[/] in {lake.root}. Next: harp report --lake {lake.root}"

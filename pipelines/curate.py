@@ -36,8 +36,9 @@ from pipelines.objects.stage import ObjectStage
 from pipelines.outlines import RunView, SubjectOutline
 from pipelines.quality.verdict import VerdictStage
 from pipelines.recipe import CurateRecipe
+from pipelines.repetition import basis_of, repeated_run
 from pipelines.runs import RunRecord, StageRecord, keep_sources, new_run_id, read_sources, save_run
-from pipelines.shards.publish import publish
+from pipelines.shards.publish import publish, publish_again
 from pipelines.shards.stage import ShardStage, plan_shards
 from pipelines.wrists.stage import WristStage
 
@@ -88,11 +89,12 @@ class Curation:
             executor=type(executor).__name__,
             started_at=datetime.now(UTC).isoformat(),
         )
+        self._repeated: RunRecord | None = None
         self.view = RunView(lake, self.raw_root, self.keys, lambda: read_sources(lake, self.record))
 
     # === The steps ===
 
-    def ingest(self) -> StageSummary:
+    def ingest(self) -> None:
         """Find the clips, check them, index their frames.
 
         Raises:
@@ -103,34 +105,39 @@ class Curation:
         if not work.labels:
             raise no_clips(self.raw_root, self.recipe.dataset)
         self.record.sources = keep_sources(self.lake, work.labels)
-        revisions = Revisions(self.lake, self.keys["ingest"], work.labels)
-        return self._run("ingest", work, settle=revisions.settle)
+        self.record.basis = basis_of(self.lake, self.record, self.stages, self.keys)
+        self._repeated = repeated_run(self.lake, self.record)
+        if not self._stands("ingest"):
+            revisions = Revisions(self.lake, self.keys["ingest"], work.labels)
+            self._run("ingest", work, settle=revisions.settle)
 
-    def find_wrists(self) -> StageSummary:
+    def find_wrists(self) -> None:
         """Human wrist by detection, robot end effector by projection."""
-        return self._run("wrist_tracks", self.work("wrist_tracks"))
+        self._work_off("wrist_tracks")
 
-    def follow_cameras(self) -> StageSummary:
+    def follow_cameras(self) -> None:
         """The camera's own motion, where the recipe says that cameras move."""
-        return self._run("camera_motion", self.work("camera_motion"))
+        self._work_off("camera_motion")
 
-    def track_objects(self) -> StageSummary:
+    def track_objects(self) -> None:
         """Keypoints of the manipulated object, found near where the wrist dwelt."""
-        return self._run("object_tracks", self.work("object_tracks"))
+        self._work_off("object_tracks")
 
-    def align(self) -> StageSummary:
+    def align(self) -> None:
         """Match every robot frame with a human frame."""
-        return self._run("alignments", self.work("alignments"))
+        self._work_off("alignments")
 
-    def judge(self) -> StageSummary:
+    def judge(self) -> None:
         """Decide, with named reasons, what may be published."""
-        return self._run("verdicts", self.work("verdicts"))
+        self._work_off("verdicts")
 
-    def write_shards(self) -> StageSummary:
+    def write_shards(self) -> None:
         """Aligned frames and cues of everything accepted, as WebDataset tars.
 
         A subject that breaks while it is packed is left out, and the shard is packed again from the others.
         """
+        if self._stands("shards"):
+            return
         accepted = self.accepted()
         left_out = {
             entry.part
@@ -151,14 +158,18 @@ class Curation:
             left_out |= broken
         self._shards = list(work.labels)
         self.record.left_out = sorted(left_out & {subject.subject_id for subject in accepted})
-        return self._with_left_out(summary, len(accepted))
+        self._judge_left_out(summary, len(accepted))
 
     def publish(self) -> Manifest:
         """Name the shards as one immutable version; the same content gives the same version."""
-        shards = self.lake.read(Shard, self.keys["shards"], self._shards)
-        manifest, self.record.version_is_new = publish(
-            self.lake, self.recipe.dataset, list(shards.values()), self.keys, self.record.recipe
-        )
+        if self._repeated is not None and self._repeated.version_id is not None:
+            self.record.left_out = self._repeated.left_out
+            manifest = publish_again(self.lake, self._repeated.version_id)
+        else:
+            shards = self.lake.read(Shard, self.keys["shards"], self._shards)
+            manifest, self.record.version_is_new = publish(
+                self.lake, self.recipe.dataset, list(shards.values()), self.keys, self.record.recipe
+            )
         self.record.version_id = manifest.version_id
         self.record.finished_at = datetime.now(UTC).isoformat()
         self._save()
@@ -189,6 +200,19 @@ class Curation:
         ids, accepted = self.lake.columns(Verdict, self.keys["verdicts"], ["item_id", "accepted"])
         subjects = self.view.subjects
         return [subjects[i] for i in compress(ids, accepted) if i in subjects]
+
+    def _stands(self, name: str) -> bool:
+        """Whether nothing has to be planned for a stage, which then stands as the repeated run found it."""
+        if self._repeated is None:
+            return False
+        stage = next(stage for stage in self._repeated.stages if stage.name == name)
+        self.record.end(stage.model_copy(update={"seconds": 0.0}))
+        self._save()
+        return True
+
+    def _work_off(self, name: str) -> None:
+        if not self._stands(name):
+            self._run(name, self.work(name))
 
     def _run(
         self, name: str, work: Work, max_failed_fraction: float | None = None, settle: Settle | None = None
@@ -225,8 +249,8 @@ class Curation:
         self.record.end(StageRecord(name=summary.stage, **counts))
         self._save()
 
-    def _with_left_out(self, summary: StageSummary, num_subjects: int) -> StageSummary:
-        """The summary with the subjects that no shard could take, which count as failed items."""
+    def _judge_left_out(self, summary: StageSummary, num_subjects: int) -> None:
+        """Count the subjects that no shard could take as failed items."""
         left_out = set(self.record.left_out)
         entries = unsolved(self.lake, self.keys["shards"]).values() if left_out else ()
         entries = [entry for entry in entries if entry.part in left_out]
@@ -243,7 +267,6 @@ class Curation:
         too_many_shards = len(failures) - len(by_part) > allowed * (summary.total - len(by_part))
         if too_many_shards or len(by_part) > allowed * num_subjects:
             raise StageFailed(summary, allowed)
-        return summary
 
 
 def make_stages(recipe: CurateRecipe, lake: Lake) -> dict[str, Stage]:

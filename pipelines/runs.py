@@ -80,6 +80,8 @@ class RunRecord(BaseModel):
     """Accepted subjects that could not be packed into a shard."""
     version_id: str | None = None
     version_is_new: bool = False
+    basis: str | None = None
+    """Hash of all that the run's plans followed from, see `repetition`."""
 
     @property
     def stage_keys(self) -> dict[str, str]:
@@ -147,12 +149,20 @@ def latest_run(lake: Lake, dataset: str | None = None) -> RunRecord:
     Raises:
         UserError: there is none.
     """
-    found = [path for path in _records(lake) if dataset in (None, _dataset_of(path))]
-    if not found:
+    run = latest_run_or_none(lake, dataset)
+    if run is None:
         wanted = f"of '{dataset}' " if dataset else ""
         raise UserError(
             f"No curation run {wanted}is recorded in {lake.root}: run `harp curate` with this lake first."
         )
+    return run
+
+
+def latest_run_or_none(lake: Lake, dataset: str | None = None) -> RunRecord | None:
+    """Like `latest_run`, where it is no error that there is none."""
+    found = [path for path in _records(lake) if dataset in (None, _dataset_of(path))]
+    if not found:
+        return None
     newest = max(found, key=lambda path: path.stem.rsplit("-", 2)[1:])
     return RunRecord.model_validate_json(newest.read_text())
 

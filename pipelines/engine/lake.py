@@ -198,6 +198,11 @@ class Lake:
         )
         return dataset.to_table(columns=names, filter=pq.filters_to_expression([*where]) if where else None)
 
+    def files(self, row_class: type[Row], stage_key: str) -> list[str]:
+        """Names of the files that hold the rows of a stage key now, sorted; a file is never changed."""
+        delta = self._latest(row_class)
+        return [] if delta is None else sorted(delta.file_uris([("stage_key", "=", stage_key)]))
+
     def _latest(self, row_class: type[Row]) -> DeltaTable | None:
         """Like `existing`, for readers: one table is kept and brought up to date, which takes 2 ms instead of 30."""
         if row_class in self._read:

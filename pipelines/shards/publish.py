@@ -8,7 +8,7 @@ A manifest is never replaced: of several runs that publish the same content at o
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,7 +45,11 @@ def publish(
             f"There is nothing to publish for {dataset}: no pair or demonstration was accepted; "
             "`harp status` says why."
         )
-    files = list(_shard_files(root, shards))
+    check_shards(root, shards)
+    files = [
+        ShardFile(path=s.path, sha256=s.sha256, num_bytes=s.num_bytes, num_samples=s.num_samples)
+        for s in sorted(shards, key=lambda s: s.path)
+    ]
     version_id = content_id(
         "version",
         str(SCHEMA_VERSION),
@@ -74,6 +78,23 @@ def publish(
             is_new = move_if_absent(draft, folder / "manifest.json")
     _point_latest(root, dataset, version_id)
     return load_manifest(lake, version_id), is_new
+
+
+def is_published(lake: Lake, version_id: str) -> bool:
+    """Whether the version stands."""
+    return (lake.folder / "versions" / check_name("version", version_id) / "manifest.json").exists()
+
+
+def publish_again(lake: Lake, version_id: str) -> Manifest:
+    """Make a version that stands its data set's latest.
+
+    Raises:
+        UserError: a shard's file is gone or has another size.
+    """
+    manifest = load_manifest(lake, version_id)
+    check_shards(lake.folder, manifest.shards)
+    _point_latest(lake.folder, manifest.dataset, version_id)
+    return manifest
 
 
 def load_manifest(lake: Lake, version: str = LATEST, dataset: str | None = None) -> Manifest:
@@ -107,10 +128,14 @@ def list_versions(lake: Lake) -> list[Manifest]:
     return sorted((load_manifest(lake, name) for name in folders), key=lambda m: m.created_at, reverse=True)
 
 
-def _shard_files(root: Path, shards: Sequence[Shard]) -> Iterator[ShardFile]:
-    """In the order of their paths. Folders are looked at once: a lake may have 10,000 shards."""
+def check_shards(root: Path, shards: Iterable[Shard | ShardFile]) -> None:
+    """Refuse shards whose file is not there. Folders are looked at once: a lake may have 10,000 shards.
+
+    Raises:
+        UserError: a shard's file is gone or has another size.
+    """
     folders: dict[str, FileSizes] = {}
-    for shard in sorted(shards, key=lambda s: s.path):
+    for shard in shards:
         name, folder = os.path.basename(shard.path), os.path.dirname(shard.path)
         if folder not in folders:
             folders[folder] = FileSizes(inside(root, folder))
@@ -118,9 +143,6 @@ def _shard_files(root: Path, shards: Sequence[Shard]) -> Iterator[ShardFile]:
         if found != shard.num_bytes:
             state = "is missing" if found is None else f"has {found} bytes instead of {shard.num_bytes}"
             raise UserError(f"The shard {path} {state}: restore it, or curate into a new lake.")
-        yield ShardFile(
-            path=shard.path, sha256=shard.sha256, num_bytes=shard.num_bytes, num_samples=shard.num_samples
-        )
 
 
 def _packed_samples(root: Path, shard: str) -> list[PackedSample]:
