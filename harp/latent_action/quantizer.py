@@ -58,7 +58,7 @@ class VectorQuantizer(nn.Module):
             return Quantized(straight_through, vectors, codes)
 
     @torch.no_grad()
-    def revive(self, latents: torch.Tensor, generator: torch.Generator) -> int:
+    def revive(self, latents: torch.Tensor, generator: torch.Generator) -> list[int]:
         """Count which codes this batch would use, and move dead ones onto its latents.
 
         Call once per training step, after the optimizer's step.
@@ -68,7 +68,7 @@ class VectorQuantizer(nn.Module):
             generator: source of randomness, so that a resumed run moves the same codes.
 
         Returns:
-            Number of codes moved.
+            The codes moved; what an optimizer remembers of them is of another place.
         """
         flat = latents.detach().reshape(-1, latents.shape[-1]).to(self.codebook.weight.dtype)
         distances = torch.cdist(flat, self.codebook.weight) ** 2
@@ -79,7 +79,7 @@ class VectorQuantizer(nn.Module):
         dead = is_dead.nonzero().flatten().tolist()
         alive = distances[:, ~is_dead]
         nearest = alive.amin(-1) if alive.shape[1] else torch.ones_like(distances[:, 0])
-        moved = 0
+        moved = []
         for code in dead:
             if nearest.sum() <= 0:  # fewer distinct latents than codes: nothing left to serve
                 break
@@ -87,7 +87,7 @@ class VectorQuantizer(nn.Module):
             self.codebook.weight[code] = chosen[0]
             self.steps_unused[code] = 0
             nearest = torch.minimum(nearest, torch.cdist(flat, chosen)[:, 0] ** 2)
-            moved += 1
+            moved.append(code)
         return moved
 
 

@@ -98,7 +98,7 @@ def run_steps(
             metrics = _numbers(outputs, _clip(optimizer, config.gradient_clip))
             _check_finite(metrics, step, [i for batch in micro_batches for i in batch.ids])
             optimizer.step()
-            metrics |= stage.after_step(outputs, metrics, step)
+            metrics |= stage.after_step(outputs, metrics, step, optimizer)
             now = time.perf_counter()
             metrics |= {"learning_rate_factor": factor, "seconds": now - clock}
             clock = now

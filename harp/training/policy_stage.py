@@ -40,7 +40,11 @@ class PolicyStage(nn.Module):
         return [{"name": name, "params": params, **rates} for name, params in groups.items() if params]
 
     def after_step(
-        self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
+        self,
+        outputs: Sequence[StepOutput],
+        metrics: dict[str, float],
+        step: int,
+        optimizer: torch.optim.Optimizer,
     ) -> dict[str, float]:
         """Nothing happens between two steps."""
         return {}

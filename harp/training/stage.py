@@ -76,7 +76,11 @@ class TrainingStage(Trained, Protocol):
         ...
 
     def after_step(
-        self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
+        self,
+        outputs: Sequence[StepOutput],
+        metrics: dict[str, float],
+        step: int,
+        optimizer: torch.optim.Optimizer,
     ) -> dict[str, float]:
         """Runs after the optimizer's step, with the metrics of the whole batch; returns further metrics."""
         ...

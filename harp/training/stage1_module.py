@@ -235,7 +235,11 @@ class Stage1(nn.Module):
         return groups
 
     def after_step(
-        self, outputs: Sequence[StepOutput], metrics: dict[str, float], step: int
+        self,
+        outputs: Sequence[StepOutput],
+        metrics: dict[str, float],
+        step: int,
+        optimizer: torch.optim.Optimizer,
     ) -> dict[str, float]:
         """Revive dead codes on the latents of this step, those of all workers."""
         if not self.latent_action:
@@ -247,11 +251,13 @@ class Stage1(nn.Module):
         codes = gathered(torch.cat([state.codes for state in states]))
         usage, perplexity = code_usage(codes, self.latent_action.vq.codebook.num_embeddings)
         generator = torch.Generator(latents.device).manual_seed(self.config.seed * 1_000_003 + step)
+        revived = self.latent_action.vq.revive(latents, generator)
+        forget_moments(optimizer, self.latent_action.vq.codebook.weight, revived)
         return {
             "prediction_over_copy": metrics["prediction"] / max(metrics["copy"], 1e-12),
             "code_usage": usage,
             "code_perplexity": perplexity,
-            "codes_revived": self.latent_action.vq.revive(latents, generator),
+            "codes_revived": len(revived),
         }
 
     def trained_state(self) -> dict[str, torch.Tensor]:
@@ -267,6 +273,14 @@ class Stage1(nn.Module):
         self.objective.load_state_dict(_part(state, "objective"))
         if self.latent_action:
             self.latent_action.load_state_dict(_part(state, "latent_action"))
+
+
+def forget_moments(optimizer: torch.optim.Optimizer, weight: nn.Parameter, rows: list[int]) -> None:
+    """Clear AdamW's moments of rows that were put elsewhere: momentum would carry them on as if they had not been."""
+    state = optimizer.state.get(weight, {})
+    for moment in ("exp_avg", "exp_avg_sq"):
+        if moment in state:
+            state[moment][rows] = 0
 
 
 def clip_key(side: str, subject_id: str) -> int:

@@ -95,10 +95,31 @@ def test_one_batch_can_be_learned(world):
         output.loss.backward()
         optimizer.step()
         metrics = {name: value.item() for name, value in output.metrics.items()}
-        history.append(metrics | stage.after_step([output], metrics, number))
+        history.append(metrics | stage.after_step([output], metrics, number, optimizer))
     for name in ("prediction", "keypoints", "effector"):
         assert history[-1][name] < 0.7 * history[0][name], name
     assert history[-1]["code_perplexity"] > 2
+
+
+def test_a_revived_code_starts_without_momentum(world):
+    stage, batch = world
+    codebook = stage.latent_action.vq.codebook.weight
+    optimizer = torch.optim.AdamW(stage.parameter_groups())
+    output = step(stage, batch())
+    output.loss.backward()
+    optimizer.step()
+    for moment in ("exp_avg", "exp_avg_sq"):
+        optimizer.state[codebook][moment].fill_(1.0)
+    with torch.no_grad():
+        stage.latent_action.vq.steps_unused.zero_()
+        stage.latent_action.vq.steps_unused[1] = stage.latent_action.vq.dead_after
+        codebook[1] = 1e3
+    metrics = {name: value.item() for name, value in output.metrics.items()}
+    assert stage.after_step([output], metrics, 0, optimizer)["codes_revived"] == 1
+    for moment in ("exp_avg", "exp_avg_sq"):
+        rows = optimizer.state[codebook][moment]
+        assert (rows[1] == 0).all()
+        assert (rows[torch.arange(len(rows)) != 1] == 1).all()
 
 
 def test_before_quantization_the_decoder_reads_latents_and_codes_only_follow(world, monkeypatch):
