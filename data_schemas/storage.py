@@ -1,7 +1,7 @@
 """Where data lie: local folders, or object stores (`s3://bucket/folder`) under the same operations.
 
 `universal-pathlib` gives the paths of object stores the methods of `pathlib.Path`, so that the code below the entry
-points does not ask which it has. What differs is in this module and in `pipelines.engine.files`: a file that a library
+points does not ask which it has. What differs is in this module and in `data_schemas.whole_files`: a file that a library
 wants on disk (a video, a tar) is copied there first, and a file is written on disk and then put in its place as a whole.
 
 Credentials and the address of the store come from the environment, as for every S3 tool: AWS_ACCESS_KEY_ID,

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from data_schemas.errors import UserError
 from data_schemas.latent_actions import LABELS, LabelSet, LatentActions
+from data_schemas.whole_files import replacing
 from harp.data.version import PublishedVersion
 from harp.training.stage1_models import finished_config
 from pipelines.engine.executors import Executor
-from pipelines.engine.files import replacing
 from pipelines.engine.lake import Lake
 from pipelines.engine.runner import run_stage
 from pipelines.engine.summary import StageSummary

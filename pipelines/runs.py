@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id
 from data_schemas.ledger import LedgerEntry
-from pipelines.engine.files import replacing
+from data_schemas.whole_files import replacing
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import unsolved
 

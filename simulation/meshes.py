@@ -15,6 +15,7 @@ import numpy as np
 import trimesh
 
 from data_schemas.errors import UserError
+from data_schemas.whole_files import replacing
 
 FACES = 1200
 AGGRESSION = 3
@@ -62,8 +63,6 @@ def decimated(path: Path, faces: int = FACES) -> Path:
         if len(triangles) > faces:
             simple = fast_simplification.simplify(points, triangles, target_count=faces, agg=AGGRESSION)
             points, triangles = simple[0], simple[1]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-        trimesh.Trimesh(points, triangles, process=False).export(part, file_type="stl")
-        os.replace(part, target)
+        with replacing(target) as draft:
+            trimesh.Trimesh(points, triangles, process=False).export(draft, file_type="stl")
     return target

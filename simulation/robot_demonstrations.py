@@ -26,6 +26,7 @@ from data_schemas.episodes import (
     EpisodeInfo,
 )
 from data_schemas.errors import UserError
+from data_schemas.whole_files import replacing
 from simulation.appearance import Appearance
 from simulation.contact_arm import ROBOTS
 from simulation.content import TASKS
@@ -42,7 +43,6 @@ from simulation.environment import (
 from simulation.expert import Expert
 from simulation.rendering import check_size
 from simulation.rh20t_writer import LICENSE, write_video
-from simulation.state_file import write_state
 from simulation.trials import Trial
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,8 @@ def _open(config: DemonstrationsConfig) -> dict[str, str]:
     elif out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {COLLECTION_FILE}: choose a new or empty folder.")
     (out / EPISODES).mkdir(parents=True, exist_ok=True)
-    write_state(file, collection.model_dump_json(indent=1))
+    with replacing(file) as draft:
+        draft.write_text(collection.model_dump_json(indent=1))
     failures = out / FAILURES_FILE
     return json.loads(failures.read_text()) if failures.exists() else {}
 
@@ -182,7 +183,8 @@ def generate_demonstrations(
                     else:
                         logger.info("%s: the expert did not %s", name, environment.content.instruction)
                         failures[name] = environment.content.instruction
-                        write_state(config.out / FAILURES_FILE, json.dumps(failures, indent=1))
+                        with replacing(config.out / FAILURES_FILE) as draft:
+                            draft.write_text(json.dumps(failures, indent=1))
                 in_a_row = in_a_row + 1 if name in failures else 0
                 kept += name not in failures
                 if in_a_row == HOPELESS:

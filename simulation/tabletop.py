@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from data_schemas.errors import UserError
+from data_schemas.whole_files import replacing
 from data_schemas.worker_process import begin_worker_process
 from simulation.appearance import Appearance, apply, dress
 from simulation.content import Content, draw_content
@@ -30,7 +31,6 @@ from simulation.rendering import Renderer, check_size
 from simulation.rh20t_writer import scene_name, write_descriptions, write_scene
 from simulation.robot import ROBOTS, robot
 from simulation.rollout import Rollout, reset, roll_out
-from simulation.state_file import write_state
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ def open_state(config: TabletopConfig) -> dict:
 def save_state(config: TabletopConfig, state: dict) -> None:
     """Write `simulation.json` with totals over all items."""
     state["summary"] = summarize(state["items"])
-    write_state(config.out / STATE_FILE, json.dumps(state, indent=1))
+    with replacing(config.out / STATE_FILE) as draft:
+        draft.write_text(json.dumps(state, indent=1))
 
 
 def summarize(items: dict[str, dict]) -> dict:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from data_schemas.identity import content_id
+from data_schemas.whole_files import replacing
 from harp.data.frozen_features import Encode
 from harp.data.shards import ShardReader
 from harp.evaluation.frames import FramePlan, Planned, read_frames
@@ -67,9 +68,9 @@ def frozen_pairs(
     with FileLock(path.with_suffix(".lock")):  # runs of a comparison are evaluated side by side
         if not path.is_file():
             logger.info("Frozen features of %d pairs go to %s", len(pairs), path)
-            partial = path.with_suffix(".partial")
-            save_file(_compute(encode, reader, pairs), partial)
-            partial.replace(path)
+            features = _compute(encode, reader, pairs)
+            with replacing(path) as draft:
+                save_file(features, draft)
     with safe_open(path, "pt") as file:
         names = ("human", "robot", "human_colour", "robot_colour")
         return FrozenPairs(path=path, **{name: file.get_tensor(name).numpy() for name in names})

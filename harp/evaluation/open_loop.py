@@ -19,6 +19,7 @@ from rich.table import Table
 
 from data_schemas.episodes import VIDEOS, Episode
 from data_schemas.errors import UserError
+from data_schemas.whole_files import replacing
 from harp.data.policy_episodes import EpisodeSet, action_chunk, decode_video
 from harp.evaluation.intervals import Estimate, bootstrap_mean
 from harp.evaluation.pictures import COLOURS, INK
@@ -83,9 +84,8 @@ class OpenLoopResult:
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        partial.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def _rows(self) -> list[tuple[str, ...]]:
         by_task = defaultdict(list)

@@ -9,6 +9,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
+from data_schemas.whole_files import replacing
 from harp.evaluation.intervals import Estimate, bootstrap_mean
 from harp.evaluation.latent import LatentAlignment
 from harp.evaluation.retrieval import Direction, Retrieval
@@ -126,9 +127,8 @@ class Evaluation:
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.to_json(), indent=1) + "\n")
-        partial.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(self.to_json(), indent=1) + "\n")
 
     @staticmethod
     def read(path: Path) -> "Evaluation":

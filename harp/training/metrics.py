@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from data_schemas.whole_files import replacing
+
 
 class MetricsLog:
     """Continues at `first_step`: what a killed run logged beyond its last checkpoint is dropped."""
@@ -13,9 +15,8 @@ class MetricsLog:
     def __init__(self, folder: Path, first_step: int) -> None:
         self._path = folder / "metrics.jsonl"
         kept = [row for row in read_metrics(folder) if row["step"] < first_step]
-        partial = self._path.with_suffix(".partial")  # a kill while it is cut back loses no row
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        partial.replace(self._path)
+        with replacing(self._path) as draft:  # a kill while it is cut back loses no row
+            draft.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a")
         self._board = SummaryWriter(folder / "tensorboard", purge_step=first_step)
 

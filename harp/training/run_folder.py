@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from data_schemas.errors import UserError
 from data_schemas.storage import location
+from data_schemas.whole_files import replacing
 from harp.data.version import PublishedVersion
 from harp.training.config import Stage1Config
 
@@ -104,9 +105,8 @@ def read_run(run: Path) -> tuple[Stage1Config, Path]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _first_difference(before: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:

@@ -24,7 +24,7 @@ from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Alignment, Shard, Verdict
 from data_schemas.row import Row
 from data_schemas.storage import is_remote
-from pipelines.engine.files import move_if_absent, temporary
+from data_schemas.whole_files import move_if_absent, temporary
 from pipelines.engine.lake import Lake
 from pipelines.engine.worker import worker_name
 

@@ -22,7 +22,8 @@ from data_schemas.pairs import Shard
 from data_schemas.samples import SampleIndex
 from data_schemas.storage import FileSizes
 from data_schemas.versions import LATEST, LATEST_SUFFIX, Manifest, ShardFile, latest_version_id
-from pipelines.engine.files import check_name, inside, move_if_absent, replacing, temporary
+from data_schemas.whole_files import move_if_absent, replacing, temporary
+from pipelines.engine.files import check_name, inside
 from pipelines.engine.lake import Lake
 from pipelines.shards.writer import PackedSample, index_path, write_rows
 

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from data_schemas.identity import file_sha256
 from data_schemas.row import Row
 from data_schemas.samples import SampleIndex, SampleInfo
-from pipelines.engine.files import check_name, inside, move, replacing, temporary
+from data_schemas.whole_files import move, replacing, temporary
+from pipelines.engine.files import check_name, inside
 
 DIGEST_CHARACTERS = 16
 """Of the sha256 in a shard's name; the manifest has all of it."""

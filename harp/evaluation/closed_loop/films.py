@@ -8,6 +8,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
+from data_schemas.whole_files import replacing
 from harp.evaluation.environment import Observation
 
 BAR = 22  # pixels of the line of text
@@ -55,10 +56,8 @@ def film_rollout(path: Path, observations: Sequence[Observation], success: bool,
 
 def write_film(path: Path, frames: np.ndarray, rate: float) -> None:
     """Write an mp4 (H.264) that browsers play; it appears when it is complete, and lingers on its last frame."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.mp4")
     height, width = (side - side % 2 for side in frames.shape[1:3])  # 4:2:0 needs even sides
-    with av.open(str(partial), "w") as container:
+    with replacing(path) as draft, av.open(str(draft), "w", format="mp4") as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(rate).limit_denominator(100), options={"crf": "23"}
         )
@@ -68,7 +67,6 @@ def write_film(path: Path, frames: np.ndarray, rate: float) -> None:
             image = np.ascontiguousarray(frame[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
-    partial.replace(path)
 
 
 def contact_sheet(films: Sequence[np.ndarray], path: Path, stills: int = 8) -> None:

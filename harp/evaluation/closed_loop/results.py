@@ -9,6 +9,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
+from data_schemas.whole_files import replacing
 from harp.evaluation.intervals import Estimate, wilson
 
 AVERAGE = "average"
@@ -112,9 +113,8 @@ class ClosedLoopResult:
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.to_json(), indent=1) + "\n")
-        partial.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(self.to_json(), indent=1) + "\n")
 
     @staticmethod
     def read(path: Path) -> "ClosedLoopResult":
