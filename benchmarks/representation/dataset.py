@@ -13,7 +13,7 @@ rows apart that differ by 4 points.
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -32,8 +32,8 @@ from simulation.tabletop import STATE_FILE, TabletopConfig, generate
 
 SHIFT = 0.15
 """Strength of the systematic shift."""
-RANDOM = {"camera": 0.075, "table": 0.075, "wall": 0.075, "light": 0.125, "photometric": 0.075}
-"""Strength of what each clip draws on its own, a quarter of the simulation's: drawn in full it hides the partner even
+LOOK = Appearance(camera=0.075, table=0.075, wall=0.075, light=0.125, photometric=0.075)
+"""What each clip draws on its own, at a quarter of the simulation's strengths: drawn in full it hides the partner even
 without a shift (22 % R@1)."""
 
 
@@ -93,7 +93,7 @@ def make_set(data: Path, name: str, spec: SetSpec, shift: float, size: int, repo
             size=size,
             rate=5.0,
             own_looks=True,
-            appearance=Appearance(systematic=shift, **RANDOM),
+            appearance=replace(LOOK, systematic=shift),
         )
         generate(config, lambda done, total: report("simulation", done, total, ""))
         recipe = load_curate_recipe("tabletop", TRAINING_RECIPE if spec.is_training else EVALUATION_RECIPE)

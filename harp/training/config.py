@@ -68,7 +68,7 @@ class Stage1Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     vision: VisionConfig
     text: TextConfig
     latent_action: LatentActionConfig | None

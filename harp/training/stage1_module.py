@@ -275,7 +275,7 @@ class Stage1(nn.Module):
             self.latent_action.load_state_dict(_part(state, "latent_action"))
 
 
-def forget_moments(optimizer: torch.optim.Optimizer, weight: nn.Parameter, rows: list[int]) -> None:
+def forget_moments(optimizer: torch.optim.Optimizer, weight: torch.Tensor, rows: list[int]) -> None:
     """Clear AdamW's moments of rows that were put elsewhere: momentum would carry them on as if they had not been."""
     state = optimizer.state.get(weight, {})
     for moment in ("exp_avg", "exp_avg_sq"):

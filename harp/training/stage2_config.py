@@ -20,7 +20,7 @@ class Stage2Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     policy: Annotated[PolicyConfig, BeforeValidator(preset)]
     """Sizes, or `{preset: tiny}` with changes."""
     vision: Literal["frozen", "adapters", "all"] = "frozen"

@@ -60,7 +60,7 @@ class Stage3Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     policy: Annotated[PolicyConfig | None, BeforeValidator(preset)] = None
     """Filled in from `start`: sizes of the policy of stage 2, or of a named one that begins untrained."""
     head: HeadConfig = HeadConfig()

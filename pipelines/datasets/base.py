@@ -74,6 +74,16 @@ class Reader(ABC, Generic[Options]):
         """
 
 
+def check_root(raw_root: Path) -> None:
+    """Refuse a root that is no folder, before a reader says what it misses there.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not raw_root.is_dir():
+        raise UserError(f"{raw_root} is no folder: give the one that holds the raw videos.")
+
+
 def no_clips(raw_root: Path, dataset: str) -> UserError:
     """The error of a root in which a reader finds its layout and nothing else."""
     return UserError(f"{raw_root} holds no clip of the data set '{dataset}': give another root, or add some.")

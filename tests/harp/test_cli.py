@@ -54,6 +54,7 @@ def test_help_of_a_command_shows(arguments: list[str], expected: str):
         (["curate", "rh20", "--root", "{tmp}"], "did you mean 'rh20t'"),
         (["curate", "rh20t", "--root", "{tmp}", "--set", "alignment.windw=1"], "alignment.windw"),
         (["curate", "clips", "--root", "{tmp}"], "pairs.csv"),
+        (["curate", "clips", "--root", "{tmp}/absent"], "absent is no folder"),
         (["status", "--lake", "{tmp}"], "harp curate"),
         (["train", "stage1", "--lake", "{tmp}", "--out", "{tmp}/run"], "harp curate"),
         (["evaluate", "representation", "--run", "{tmp}"], "config.json"),
@@ -102,3 +103,10 @@ def test_commands_of_the_documentation_are_complete(page: str):
         while words and (below := getattr(command, "commands", {}).get(words[0])):
             command, words = below, words[1:]
         command.make_context(line, words)
+
+
+def test_options_of_a_deployments_run_are_prefects():
+    result = harp("run", "curate-rh20t", "--watch", "--watch-interval", "often")
+    assert result.returncode != 0
+    assert "--watch-interval" in result.stderr + result.stdout
+    assert "often" in result.stderr + result.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_schemas.demonstrations import Demonstration
-from pipelines.datasets.base import Reader, ReaderOptions, make_demonstration
+from pipelines.datasets.base import Reader, ReaderOptions, check_root, make_demonstration
 from pipelines.datasets.clip_files import index_clip, inside
 from pipelines.datasets.clips.calibration import load_calibration, parse_calibration
 from pipelines.datasets.clips.table import read_table
@@ -31,6 +31,7 @@ class ClipsReader(Reader[ClipsOptions]):
     options_type: ClassVar[type[ReaderOptions]] = ClipsOptions
 
     def discover(self, raw_root: Path) -> Iterator[SourceClip]:
+        check_root(raw_root)
         uses: dict[str, dict[str, int]] = {"human": {}, "robot": {}}
         for row in read_table(raw_root / self.options.table):
             for embodiment, used in uses.items():

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from data_schemas.errors import UserError
 from data_schemas.storage import fingerprints, is_remote
+from pipelines.datasets.base import check_root
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,7 @@ def find_scenes(root: Path) -> Iterator[Scene]:
     Raises:
         UserError: there are none.
     """
-    if not root.is_dir():
-        raise UserError(
-            f"{root} is no folder: expected the folder that holds RH20T's scenes; check the root."
-        )
+    check_root(root)
     found = False
     for scene in _walk(root, PurePosixPath(), MAX_DEPTH):
         found = True

@@ -48,6 +48,11 @@ def test_a_table_without_rows_ends_a_curation_before_it_begins(tmp_path: Path) -
     assert not (tmp_path / "lake").exists()
 
 
+def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="absent is no folder: give the one that holds"):
+        read(tmp_path / "absent")
+
+
 def test_pairs_missing_halves_and_single_clips(root: Path) -> None:
     table(
         root,
