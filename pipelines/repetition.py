@@ -45,5 +45,5 @@ def _code() -> str:
     """Hash of the source of the packages that plan: a new release may plan otherwise."""
     folders = [Path(path) for package in (pipelines, data_schemas) for path in package.__path__]
     return content_id(
-        "code", *(path.read_text() for folder in folders for path in sorted(folder.rglob("*.py")))
+        "code", *(path.read_text("utf-8") for folder in folders for path in sorted(folder.rglob("*.py")))
     )
