@@ -35,9 +35,9 @@ _SIZES = [size.to_bytes(8, "little") for size in range(256)]
 """Looked up, because a data set has millions of parts."""
 
 
-def _framed(parts: Iterable[str]) -> bytes:
+def _framed(parts: Iterable[str]) -> bytearray:
     """Every part behind its size."""
-    framed = b""
+    framed = bytearray()  # grows in place: the files of a lake are thousands of parts
     for part in map(str.encode, parts):
         size = len(part)
         framed += (_SIZES[size] if size < len(_SIZES) else size.to_bytes(8, "little")) + part

@@ -42,15 +42,16 @@ def demo(
 def run(
     context: typer.Context,
     deployment: Annotated[str, typer.Argument(help="e.g. curate-rh20t, or Prefect's own curate/rh20t.")],
+    watch: Annotated[bool, typer.Option(help="Wait for the run and show its states.")] = False,
 ) -> None:
     """Start a Prefect deployment: `harp run curate-rh20t` is `prefect deployment run curate/rh20t`.
 
-    Prefect names a deployment FLOW/DEPLOYMENT and takes nothing else; this also takes FLOW-DEPLOYMENT. All options are
-    passed on: `prefect deployment run --help` names them.
+    Prefect names a deployment FLOW/DEPLOYMENT and takes nothing else; this also takes FLOW-DEPLOYMENT. All other
+    options, given after the name, are passed on: `prefect deployment run --help` names them.
 
     Examples:
 
-      harp run curate-rh20t --watch                      # wait for the run and show its states
+      harp run curate-rh20t --watch
 
       harp run curate-rh20t --param limit=20 --start-in "in 2 hours"
     """
@@ -61,4 +62,5 @@ def run(
     if name.count("/") != 1 or not all(name.split("/")):
         raise UserError(f"'{deployment}' names no deployment: give FLOW-DEPLOYMENT, e.g. curate-rh20t.")
     command = [sys.executable, "-m", "prefect", "deployment", "run", name, *context.args]
+    command += ["--watch"] if watch else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)

@@ -7,8 +7,8 @@ which too few pairs pass the verdicts is extended until enough do.
 
 All sets have the same systematic shift between human and robot recordings and share no seed, and each clip of a pair
 draws its own table, wall, lamp, clutter and camera. The strengths of both were chosen on `val`, so that the encoder
-before training stands near the paper's 43.6 % R@1 there; margins, weights and rates are chosen on `val` too. `held` has the paper's 93 pairs; `second` is there because 93 pairs cannot tell
-rows apart that differ by 4 points.
+before training stands near the paper's 43.6 % R@1 there. `held` has the paper's 93 pairs; `second` is there because 93
+pairs cannot tell rows apart that differ by 4 points.
 """
 
 import argparse

@@ -106,7 +106,7 @@ def test_commands_of_the_documentation_are_complete(page: str):
 
 
 def test_options_of_a_deployments_run_are_prefects():
-    result = harp("run", "curate-rh20t", "--watch", "--watch-interval", "often")
+    result = harp("run", "--watch", "curate-rh20t", "--watch-interval", "often")
     assert result.returncode != 0
     assert "--watch-interval" in result.stderr + result.stdout
     assert "often" in result.stderr + result.stdout
