@@ -18,7 +18,7 @@ import numpy as np
 from data_schemas.episodes import COLLECTION_FILE, EPISODES, Collection
 from data_schemas.errors import UserError
 from simulation.calvin.chains import TASKS, Condition, initial_conditions, is_possible
-from simulation.calvin.data import SCENES
+from simulation.calvin.data import SCENES, CalvinData
 from simulation.calvin.environment import (
     ACTIONS,
     CONTROL_RATE,
@@ -193,6 +193,7 @@ def _open(config: CalvinDemonstrationsConfig) -> list[str]:
     for asked, known in ((config.scenes, SCENES), (config.tasks, TASKS)):
         if unknown := [one for one in asked if one not in known]:
             raise UserError(f"Unknown {', '.join(unknown)}: choose of {', '.join(known)}.")
+    CalvinData.open(config.data)  # refused before a folder is made
     out, collection = config.out, config.collection()
     file = out / COLLECTION_FILE
     if file.exists() and Collection.model_validate_json(file.read_text()) != collection:

@@ -109,23 +109,32 @@ class OfficialEnvironment:
 
 def _make(root: Path, folder: Path | str | None, scene: str, renderer: str) -> Any:
     """The simulator as the dataset's own configuration describes it, or without one, as calvin_env's does."""
-    is_dataset = folder is not None and not (Path(folder) / "conf").is_dir()
-    if folder and is_dataset:
-        file = Path(folder) / "validation" / ".hydra" / "merged_config.yaml"
-        if not file.is_file():
-            raise UserError(
-                f"{folder} is no CALVIN dataset: expected validation/.hydra/merged_config.yaml in it."
-            )
-        config = OmegaConf.load(file)
+    stored = _stored_configuration(folder) if folder else None
+    if stored:
+        config = OmegaConf.load(stored)
     else:
         removed = ("~recorder", "~vr_input", "hydra/job_logging=default", "hydra/hydra_logging=default")
         with initialize_config_dir(str(root / "conf"), version_base=None):
             config = compose(
                 "config_data_collection", [*removed, "use_vr=false", "cameras=static_and_gripper"]
             )
-    if scene != "D" or not is_dataset:
+    if scene != "D" or not stored:
         config.scene = OmegaConf.load(root / "conf" / "scene" / f"calvin_scene_{scene}.yaml")
     config.env.use_egl = renderer == "egl"
     for name in set(config.cameras) - {"static", "gripper"}:
         del config.cameras[name]
     return instantiate(config.env, show_gui=False, use_vr=False, use_scene_info=True)
+
+
+def _stored_configuration(folder: Path | str) -> Path | None:
+    """The configuration that a dataset keeps, or none where a checkout is named, as for HARP's environment."""
+    file = Path(folder) / "validation" / ".hydra" / "merged_config.yaml"
+    if file.is_file():
+        return file
+    try:
+        CalvinData.open(folder)
+    except UserError:
+        raise UserError(
+            f"{folder} is no CALVIN dataset (expected {file.relative_to(folder)} in it), and no checkout of calvin_env."
+        ) from None
+    return None

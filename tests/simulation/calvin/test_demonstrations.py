@@ -62,3 +62,6 @@ def test_another_seed_s_folder_is_refused(made_up_data: Path, tmp_path: Path):
         generate_calvin_demonstrations(CalvinDemonstrationsConfig(tmp_path, made_up_data, 1, scenes="D"))
     with pytest.raises(UserError, match="Unknown E"):
         generate_calvin_demonstrations(CalvinDemonstrationsConfig(tmp_path, made_up_data, 1, scenes="E"))
+    with pytest.raises(UserError, match="no checkout of calvin_env"):
+        generate_calvin_demonstrations(CalvinDemonstrationsConfig(tmp_path / "new", tmp_path, 1, scenes="D"))
+    assert not (tmp_path / "new").exists()
