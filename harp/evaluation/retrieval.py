@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import hypergeom
 
 from harp.evaluation.intervals import Estimate, bootstrap_mean
 
@@ -19,6 +20,19 @@ class Direction:
     def recall_at_1(self) -> float:
         """Percent of queries whose partner is ranked first."""
         return 100 * float((self.ranks <= 1).mean())
+
+    def recall_at_1_among(self, candidates: int) -> float:
+        """Recall at 1 if each query had its partner and `candidates` - 1 others drawn from the rest, in percent on average.
+
+        More candidates make retrieval harder; this makes sets of different sizes compare, without choosing pairs.
+
+        Raises:
+            ValueError: there are fewer pairs, or less than one candidate.
+        """
+        if not 1 <= candidates <= len(self.ranks):
+            raise ValueError(f"{candidates} candidates of {len(self.ranks)} pairs")
+        nearer = hypergeom(len(self.ranks) - 1, self.ranks - 1, candidates - 1)  # that are among those drawn
+        return 100 * float(nearer.pmf(0).mean())
 
     @property
     def recall_at_5(self) -> float:
@@ -56,6 +70,11 @@ class Retrieval:
     def recall_at_1(self) -> float:
         """Average of both directions, percent."""
         return (self.human_to_robot.recall_at_1 + self.robot_to_human.recall_at_1) / 2
+
+    def recall_at_1_among(self, candidates: int) -> float:
+        """Average of both directions, see `Direction.recall_at_1_among`."""
+        sides = (self.human_to_robot, self.robot_to_human)
+        return sum(side.recall_at_1_among(candidates) for side in sides) / 2
 
     @property
     def recall_at_1_interval(self) -> Estimate:

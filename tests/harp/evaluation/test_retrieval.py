@@ -1,5 +1,7 @@
 """Retrieval against a brute-force ranking; baselines against what they must reach."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,25 @@ def test_equals_brute_force():
     other = [distance(human[i], robot[j]) for i in range(12) for j in range(12) if i != j]
     np.testing.assert_allclose(result.paired_distances, paired)
     assert result.other_distance == pytest.approx(np.mean(other))
+
+
+def test_recall_among_fewer_candidates_is_that_of_all_choices_of_them():
+    rng = np.random.default_rng(1)
+    human = rng.normal(size=(7, 3))
+    robot = human + 0.7 * rng.normal(size=(7, 3))
+    result = retrieve(human, robot)
+    assert result.recall_at_1 < 100
+    hits = []
+    for i in range(7):
+        for others in combinations([j for j in range(7) if j != i], 3):
+            chosen = [i, *others]
+            some = retrieve(human[chosen], robot[chosen])
+            hits += [some.human_to_robot.ranks[0] == 1, some.robot_to_human.ranks[0] == 1]
+    assert result.recall_at_1_among(4) == pytest.approx(100 * np.mean(hits))
+    assert result.recall_at_1_among(7) == pytest.approx(result.recall_at_1)
+    assert result.recall_at_1_among(1) == 100
+    with pytest.raises(ValueError, match="8 candidates of 7 pairs"):
+        result.recall_at_1_among(8)
 
 
 def test_constant_features_score_nothing():
