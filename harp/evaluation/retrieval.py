@@ -31,8 +31,9 @@ class Direction:
         """
         if not 1 <= candidates <= len(self.ranks):
             raise ValueError(f"{candidates} candidates of {len(self.ranks)} pairs")
-        nearer = hypergeom(len(self.ranks) - 1, self.ranks - 1, candidates - 1)  # that are among those drawn
-        return 100 * float(nearer.pmf(0).mean())
+        others = len(self.ranks) - 1
+        none_nearer = hypergeom.pmf(0, others, self.ranks - 1, candidates - 1)  # is among those drawn
+        return 100 * float(np.mean(none_nearer))
 
     @property
     def recall_at_5(self) -> float:
