@@ -21,7 +21,7 @@ from harp.training.stage1_module import Stage1
 def straightforward_step(stage: Stage1, batch: Stage1Batch) -> StepOutput:
     """Forward pass of one step."""
     with unfused_attention():
-        stage.text._cache.clear()
+        stage.text.forget()
         return stage(recomputed(stage, batch), stage.count(batch))
 
 

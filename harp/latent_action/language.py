@@ -66,6 +66,10 @@ class FrozenTextEncoder:
         """Embed B instructions; longer ones than `max_tokens` are cut."""
         return _pad([self._encoded(text) for text in instructions])
 
+    def forget(self) -> None:
+        """Encode every instruction anew from here on."""
+        self._encoded.cache_clear()
+
     @torch.no_grad()
     def _encode_one(self, text: str) -> torch.Tensor:
         """In the weights' own precision, so that training, evaluation and labels read the same whatever theirs is."""
