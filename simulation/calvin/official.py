@@ -96,6 +96,7 @@ class OfficialEnvironment:
     def close(self) -> None:
         """Free the physics."""
         self.simulator.close()
+        self.simulator.close = lambda: None  # calvin_env closes once more when it is freed, and fails then
 
     def _observe(self, seen: dict[str, Any]) -> Observation:
         pictures = seen["rgb_obs"]
