@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from data_schemas.errors import BadInput
 from data_schemas.storage import location
 from pipelines.video.container import open_stream, promised_frames, promised_seconds
+from pipelines.video.orientation import orientation
 
 MAX_MISSING_SECONDS = 0.5
 """Containers without a frame count promise a duration only, rounded and padded by their writers."""
@@ -37,7 +38,7 @@ class VideoIndex:
         pts: (T,) int64, strictly increasing presentation time stamps in units of `time_base`.
         keyframes: (G,) int64, display indices of the frames at which decoding can start.
         time_base: seconds per unit of `pts`.
-        width, height: pixels of a frame as it is shown, that is after the rotation the container asks for.
+        width, height: pixels of a frame as it is shown, turned as the container asks for.
         codec: FFmpeg's name of the format, such as `h264` or `av1`.
         fps: 1 / median frame interval; the container's nominal rate for a video of one frame.
     """
@@ -57,11 +58,6 @@ class VideoIndex:
     def timestamps(self) -> np.ndarray:
         """(T,) float64 seconds from the first frame, by the container's clock."""
         return (self.pts - self.pts[0]) * (self.time_base.numerator / self.time_base.denominator)
-
-
-def quarter_turns(frame: VideoFrame) -> int:
-    """Counter-clockwise quarter turns that bring a decoded frame into the position it is shown in."""
-    return round(frame.rotation / 90) % 4
 
 
 def index_video(path: Path | str) -> VideoIndex:
@@ -116,8 +112,7 @@ class _Scan:
     def _see(self, frame: VideoFrame) -> None:
         self.pts.append(frame.pts)
         self.damaged += frame.is_corrupt
-        turned = quarter_turns(frame) % 2
-        self.sizes.add((frame.height, frame.width) if turned else (frame.width, frame.height))
+        self.sizes.add(orientation(frame).size(frame.width, frame.height))
 
     def check(self, path: Path) -> None:
         name, found = path.name, len(self.pts)

@@ -4,7 +4,7 @@ A seek never says where it landed; some land too late (key frames closer togethe
 containers without a table). The frames that come out carry their pts, so that a late landing is seen and the
 seek repeated from one key frame earlier, and at last from the start of the file. No frame is ever counted.
 
-*Convention*: RGB, uint8, rotated as the container says; pixel (x, y) is `frame[y, x]`.
+*Convention*: RGB, uint8, turned and mirrored as the container says; pixel (x, y) is `frame[y, x]`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,8 @@ from av.video.frame import VideoFrame
 
 from data_schemas.errors import BadInput
 from pipelines.video.container import open_stream
-from pipelines.video.index import VideoIndex, index_video, quarter_turns
+from pipelines.video.index import VideoIndex, index_video
+from pipelines.video.orientation import orientation
 
 TIME_TOLERANCE = 1e-6
 """Seconds: a time computed as i / fps means frame i although rounding may put it just before."""
@@ -151,4 +152,4 @@ class PyAVReader:
     @staticmethod
     def _rgb(frame: VideoFrame) -> np.ndarray:
         # On a thread of its own for every core, as PyAV would, a small frame takes four times as long.
-        return np.rot90(frame.to_ndarray(format="rgb24", threads=1), quarter_turns(frame))
+        return orientation(frame).upright(frame.to_ndarray(format="rgb24", threads=1))

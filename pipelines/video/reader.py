@@ -21,7 +21,7 @@ from pipelines.video.pyav_reader import PyAVReader
 class VideoReader(Protocol):
     """Random access to the frames of one video. Not thread-safe; close it, or use it in a `with` block.
 
-    *Convention*: frames are (H, W, 3) uint8 RGB, rotated as the container says.
+    *Convention*: frames are (H, W, 3) uint8 RGB, turned and mirrored as the container says.
     """
 
     def __enter__(self) -> Self: ...

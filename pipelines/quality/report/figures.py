@@ -58,7 +58,7 @@ def cost_histogram(
         label=["accepted", "rejected"],
     )
     if limit is not None:
-        axes.axvline(limit, color=INK, lw=1, ls=(0, (3, 3)))
+        axes.axvline(limit, ymax=0.8, color=INK, lw=1, ls=(0, (3, 3)))  # below the legend
         axes.annotate(
             "limit",
             (limit, 0.5),

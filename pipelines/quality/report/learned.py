@@ -72,7 +72,7 @@ def evaluation_section(run: Path) -> dict[str, Any] | None:
     latent: Mapping[str, Mapping[str, Any]] = evaluation["latent"]
     before, after = rows[UNADAPTED]["recall_at_1"], rows[ADAPTED]["recall_at_1"]
     return {
-        "headline": f"{before:.0f} → {after:.0f} %",
+        "headline": f"{before:.0f} → {after:.0f}",
         "summary": (
             f"Retrieval among {evaluation['num_pairs']} pairs that training never saw: given a human video, find the robot "
             f"video of the same pair (H2R), and the other way round (R2H). Chance is {100 / evaluation['num_pairs']:.1f} %. "

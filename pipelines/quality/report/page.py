@@ -130,7 +130,7 @@ def _headline(
         tiles.append((f"{manifest.counts.get('frames', 0):,}", "frames published"))
         tiles.append((str(manifest.counts.get("held_out_pairs", 0)), "pairs held out for evaluation"))
     if evaluation is not None:
-        tiles.append((evaluation["headline"], "average R@1 before → after stage 1"))
+        tiles.append((evaluation["headline"], "average R@1 in %, before → after stage 1"))
     if acting is not None and acting["headline"]:
         tiles.append(acting["headline"])
     return tiles

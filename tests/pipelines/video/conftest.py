@@ -46,6 +46,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         pts: Sequence[int] | None = None,
         time_base: Fraction = Fraction(1, 30),
         rotation: int = 0,
+        display_matrix: Sequence[int] | None = None,
         mux: dict[str, str] | None = None,
     ) -> Path:
         path = tmp_path / name
@@ -59,6 +60,8 @@ def make_video(tmp_path: Path) -> MakeVideo:
             stream.codec_context.thread_count = 1
             if rotation:
                 stream.set_display_rotation(rotation)
+            if display_matrix:
+                stream.set_display_matrix(display_matrix)
             for i in range(count):
                 frame = av.VideoFrame.from_ndarray(draw(i), format="rgb24")
                 frame.pts = i if pts is None else int(pts[i])

@@ -140,6 +140,28 @@ def test_rotation_is_applied_as_other_players_do(make_video: MakeVideo, degrees:
         assert number_in(np.rot90(frame, -degrees // 90)) == 0
 
 
+@pytest.mark.parametrize(
+    "linear",
+    [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)],
+)
+def test_every_point_is_shown_where_the_display_matrix_takes_it(
+    make_video: MakeVideo, linear: tuple[int, int, int, int]
+) -> None:
+    a, b, c, d = linear
+    matrix = [v << 16 for v in (a, b, 0, c, d, 0, 0, 0)] + [1 << 30]
+    with open_video(make_video("stored.mp4", count=1)) as reader:
+        stored = reader.frames([0])[0]
+    height, width = stored.shape[:2]
+    corners = [(a * x + c * y, b * x + d * y) for x in (0, width - 1) for y in (0, height - 1)]
+    left, top = min(x for x, _ in corners), min(y for _, y in corners)
+    with open_video(make_video("turned.mp4", count=1, display_matrix=matrix)) as reader:
+        shown = reader.frames([0])[0]
+        assert (reader.width, reader.height) == ((width, height) if a else (height, width))
+    for y in range(height):
+        for x in range(width):
+            assert (shown[b * x + d * y - top, a * x + c * y - left] == stored[y, x]).all()
+
+
 def test_colours_survive(make_video: MakeVideo) -> None:
     path = make_video("c.mp4", count=4, options={"crf": "1"})
     with open_video(path) as reader:
