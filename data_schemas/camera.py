@@ -1,7 +1,7 @@
 """The camera's own motion, where it is not fixed."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,12 @@ class CameraMotion(Row):
     """(T, 3, 3); where the motion is unknown, the last one known."""
     agreement: Annotated[np.ndarray, Array(pa.float32())]
     """(T,) share of the background that agrees with it; 0 where it is unknown."""
+
+    @classmethod
+    def unknown(cls, demonstration_id: str, num_frames: int) -> Self:
+        """A camera that moves nobody knows how."""
+        transforms = np.tile(np.eye(3), (num_frames, 1, 1))
+        return cls(demonstration_id, "", transforms, np.zeros(num_frames, np.float32))
 
     @property
     def known(self) -> np.ndarray:

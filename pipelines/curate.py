@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import compress, islice
 from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 
 from data_schemas.cues import WristTrack
 from data_schemas.pairs import Shard, Verdict
@@ -32,8 +33,10 @@ from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Stage
 from pipelines.engine.summary import StageFailed, StageSummary
 from pipelines.engine.work import Labels, Work
+from pipelines.late_cues import waiting
 from pipelines.objects.stage import ObjectStage
-from pipelines.outlines import RunView, SubjectOutline
+from pipelines.outlines import Outline, RunView, SubjectOutline
+from pipelines.pairing import Pair
 from pipelines.quality.verdict import VerdictStage
 from pipelines.recipe import CurateRecipe
 from pipelines.repetition import basis_of, repeated_run
@@ -41,6 +44,8 @@ from pipelines.runs import RunRecord, StageRecord, keep_sources, new_run_id, rea
 from pipelines.shards.publish import publish, publish_again
 from pipelines.shards.stage import ShardStage, plan_shards
 from pipelines.wrists.stage import WristStage
+
+S = TypeVar("S", Pair[Outline], SubjectOutline)
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, items finished, items in all)."""
@@ -90,7 +95,9 @@ class Curation:
             started_at=datetime.now(UTC).isoformat(),
         )
         self._repeated: RunRecord | None = None
-        self.view = RunView(lake, self.raw_root, self.keys, lambda: read_sources(lake, self.record))
+        self.view = RunView(
+            lake, self.raw_root, self.keys, lambda: read_sources(lake, self.record), recipe.camera.moving
+        )
 
     # === The steps ===
 
@@ -190,10 +197,22 @@ class Curation:
                 outlines = {i: o for i, o in found if i in tracked and o.embodiment in wanted}
                 return Work(Labels(outlines, source), view.tracks)
             case "alignments":
-                return Work(Labels(view.pairs, attrgetter("robot.source")), view.pair_inputs)
+                return Work(Labels(self._ready(view.pairs), attrgetter("robot.source")), view.pair_inputs)
             case "verdicts":
-                return Work(Labels(view.subjects, attrgetter("reference.source")), view.verdict_inputs)
+                subjects = self._ready(view.subjects)
+                return Work(Labels(subjects, attrgetter("reference.source")), view.verdict_inputs)
         raise KeyError(stage)
+
+    def _ready(self, outlines: dict[str, S]) -> dict[str, S]:
+        """Those of which no cue will be tried again."""
+        awaited = waiting(self.lake, self.keys)
+        if not awaited:
+            return outlines
+        return {
+            i: outline
+            for i, outline in outlines.items()
+            if awaited.isdisjoint(side.demonstration_id for side in outline.sides)
+        }
 
     def accepted(self) -> list[SubjectOutline]:
         """The subjects that may be published."""

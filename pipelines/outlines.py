@@ -5,8 +5,9 @@ Planning reads a few columns of the demonstrations, never their tracks: 200,000 
 data classes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment
 from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated, PairInput, TrackInput, VerdictInput, VideoInput
+from pipelines.late_cues import own_ids
 from pipelines.pairing import Pair, Pairing, pair_up
 from pipelines.shards.subjects import ShardOutline, Subject
 
@@ -63,12 +65,19 @@ class RunView:
     Args:
         keys: stage name -> key.
         sources: item ids of the clips; called once ingestion is over.
+        moving: embodiments that are filmed by a moving camera.
     """
 
     def __init__(
-        self, lake: Lake, raw_root: Path, keys: Mapping[str, str], sources: Callable[[], Sequence[str]]
+        self,
+        lake: Lake,
+        raw_root: Path,
+        keys: Mapping[str, str],
+        sources: Callable[[], Sequence[str]],
+        moving: Collection[str] = (),
     ) -> None:
-        self._lake, self._raw_root, self._keys, self._sources = lake, raw_root, keys, sources
+        self._lake, self._raw_root, self._keys = lake, raw_root, keys
+        self._sources, self._moving = sources, moving
 
     @cached_property
     def outlines(self) -> dict[str, Outline]:
@@ -93,7 +102,8 @@ class RunView:
     @cached_property
     def pairs(self) -> dict[str, Pair[Outline]]:
         """By pair id."""
-        return dict(sorted((pair.pair_id, pair) for pair in self.pairing.pairs))
+        own = self._own_ids
+        return dict(sorted((own.get(pair.pair_id, pair.pair_id), pair) for pair in self.pairing.pairs))
 
     @cached_property
     def subjects(self) -> dict[str, SubjectOutline]:
@@ -105,10 +115,18 @@ class RunView:
         for missing_half, group in ((True, self.pairing.missing_half), (False, self.pairing.singles)):
             for o in group:
                 sides = (o, None) if o.embodiment == "human" else (None, o)
-                found[o.demonstration_id] = SubjectOutline(
-                    o.demonstration_id, o.embodiment, o.dataset, o.pair_key, *sides, missing_half
+                subject_id = self._own_ids.get(o.demonstration_id, o.demonstration_id)
+                found[subject_id] = SubjectOutline(
+                    subject_id, o.embodiment, o.dataset, o.pair_key, *sides, missing_half
                 )
         return dict(sorted(found.items()))
+
+    @cached_property
+    def _own_ids(self) -> dict[str, str]:
+        """Of subjects of which a cue came late."""
+        pairs = ((pair.pair_id, pair.sides) for pair in self.pairing.pairs)
+        others = ((o.demonstration_id, [o]) for o in (*self.pairing.missing_half, *self.pairing.singles))
+        return own_ids(self._lake, self._keys, chain(pairs, others))
 
     # === Payloads of the stages, by item id ===
 
@@ -176,7 +194,11 @@ class RunView:
         wrists = self._lake.read(WristTrack, self._keys["wrist_tracks"], ids)
         objects = self._lake.read(ObjectTrack, self._keys["object_tracks"], ids)
         cameras = self._lake.read(CameraMotion, self._keys["camera_motion"], ids)
+        rows = self._demonstrations(ids)
+        for i, row in rows.items():
+            if row.embodiment in self._moving and i not in cameras:  # or it would count as standing still
+                cameras[i] = CameraMotion.unknown(i, row.num_frames)
         return {
             i: Annotated(row, self._raw_root, wrists.get(i), objects.get(i), cameras.get(i))
-            for i, row in self._demonstrations(ids).items()
+            for i, row in rows.items()
         }

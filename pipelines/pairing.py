@@ -32,6 +32,10 @@ class Pair(NamedTuple, Generic[D]):
     def pair_id(self) -> str:
         return pair_id(self.human.demonstration_id, self.robot.demonstration_id)
 
+    @property
+    def sides(self) -> list[D]:
+        return [self.human, self.robot]
+
 
 @dataclass(frozen=True)
 class Pairing(Generic[D]):
