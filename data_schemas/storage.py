@@ -57,6 +57,11 @@ def is_remote(path: Path) -> bool:
     return isinstance(path, UPath)
 
 
+def everywhere(path: Path) -> Path:
+    """A path that means the same in processes that begin in other folders, as Ray's workers do."""
+    return path if is_remote(path) else path.absolute()
+
+
 def fingerprints(folder: Path, below: bool = False) -> dict[str, str]:
     """Name -> what changes when the file is replaced, without reading it: all that lies in a folder of an object store.
 
