@@ -291,9 +291,10 @@ def print_run(run: "RunRecord", lake: "Lake", view: "RunView | None" = None) -> 
 
 def print_problems(lake: "Lake", run: "RunRecord", limit: int, view: "RunView | None" = None) -> None:
     """Name what failed, was filtered or was rejected, with the reason: one line and one sentence each."""
-    from pipelines.rejections import rejections
-    from pipelines.runs import problems
+    from pipelines.left_out import problems, rejections
+    from pipelines.outlines import RunView
 
+    view = view or RunView.of(lake, run)
     lines = [
         (
             entry.outcome,
@@ -302,7 +303,7 @@ def print_problems(lake: "Lake", run: "RunRecord", limit: int, view: "RunView | 
             entry.label,
             (entry.detail.strip().splitlines() or [""])[-1],
         )
-        for entry in problems(lake, run)
+        for entry in problems(lake, run, view)
     ]
     lines += [
         ("rejected", "verdicts", ", ".join(rejection.reasons), rejection.source, "")

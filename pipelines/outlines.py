@@ -9,16 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from data_schemas.camera import CameraMotion
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment
+from data_schemas.storage import location
 from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated, PairInput, TrackInput, VerdictInput, VideoInput
 from pipelines.late_cues import own_ids
 from pipelines.pairing import Pair, Pairing, pair_up
+from pipelines.runs import RunRecord, read_sources
 from pipelines.shards.subjects import ShardOutline, Subject
 
 
@@ -78,6 +80,12 @@ class RunView:
     ) -> None:
         self._lake, self._raw_root, self._keys = lake, raw_root, keys
         self._sources, self._moving = sources, moving
+
+    @classmethod
+    def of(cls, lake: Lake, run: RunRecord) -> Self:
+        """What a recorded run saw."""
+        moving = run.recipe.get("camera", {}).get("moving", ())
+        return cls(lake, location(run.raw_root), run.stage_keys, lambda: read_sources(lake, run), moving)
 
     @cached_property
     def outlines(self) -> dict[str, Outline]:

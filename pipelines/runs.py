@@ -15,10 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id
-from data_schemas.ledger import LedgerEntry
 from data_schemas.whole_files import replacing
 from pipelines.engine.lake import Lake
-from pipelines.engine.ledger import unsolved
 
 
 class StageRecord(BaseModel):
@@ -170,26 +168,6 @@ def latest_run_or_none(lake: Lake, dataset: str | None = None) -> RunRecord | No
 def datasets_of(lake: Lake) -> list[str]:
     """Data sets that some run was of, by name."""
     return sorted({_dataset_of(path) for path in _records(lake)})
-
-
-def problems(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
-    """What is filtered or failed under the run's keys: failures first, then by stage and item.
-
-    Of clips that the run did not find, those that failed at ingestion are left out, and of shards those that
-    failed for a subject which the run had nothing to do with.
-    """
-    entries: list[LedgerEntry] = []
-    for stage in run.stages:
-        found = unsolved(lake, stage.key).values()
-        if stage.name == "ingest" and found:
-            sources = set(read_sources(lake, run))
-            found = [entry for entry in found if entry.item_id in sources]
-        elif stage.name == "shards":
-            # A subject may have broken several shards, before and after others joined it: the last one speaks.
-            last = {e.part or e.item_id: e for e in sorted(found, key=lambda e: e.finished_at)}
-            found = [entry for entry in last.values() if not entry.part or entry.part in run.left_out]
-        entries += [entry for entry in found if entry.outcome != "requeued"]
-    return sorted(entries, key=lambda e: (e.outcome != "failed", e.stage, e.label))
 
 
 def _records(lake: Lake) -> list[Path]:

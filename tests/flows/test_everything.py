@@ -14,8 +14,9 @@ from flows.curate import curate
 from flows.everything import everything
 from pipelines.cli import console, print_problems
 from pipelines.engine.lake import Lake
+from pipelines.left_out import problems
 from pipelines.quality.report.page import write_report
-from pipelines.runs import RunRecord, problems
+from pipelines.runs import RunRecord
 from pipelines.shards.publish import list_versions
 
 PAIRS = 4  # of these two are held out

@@ -15,12 +15,13 @@ from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
 from pipelines.engine.lake import Lake
+from pipelines.left_out import problems
 from pipelines.quality.report import figures
 from pipelines.quality.report.acting import policy_section
 from pipelines.quality.report.contact_sheets import pair_sheet, picture_source
 from pipelines.quality.report.curated import Curated, load_curated
 from pipelines.quality.report.learned import evaluation_section, training_section
-from pipelines.runs import latest_run, problems
+from pipelines.runs import latest_run
 from pipelines.shards.publish import load_manifest
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

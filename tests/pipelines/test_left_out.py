@@ -1,14 +1,16 @@
-"""What a run says of rejected subjects: those of its own clips, named by the clip that stands for them."""
+"""What a run says of what it left out: of its own clips, named by the clip that stands for them."""
 
 import pytest
 
 from benchmarks.engine.noop import REJECTED_ONE_OF, make_lake, make_raw, verdict
+from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
 from pipelines.curate import Curation
 from pipelines.engine.executors import LocalExecutor
+from pipelines.engine import ledger
 from pipelines.engine.lake import Lake
+from pipelines.left_out import Rejection, problems, rejections
 from pipelines.recipe import load_curate_recipe
-from pipelines.rejections import Rejection, rejections
 from pipelines.runs import RunRecord, StageRecord, keep_sources
 
 NUM_PAIRS = 4
@@ -46,3 +48,40 @@ def test_verdicts_on_clips_of_other_runs_are_not_shown(curated: tuple[Lake, RunR
     before = rejections(lake, record)
     lake.append(Verdict, record.stage_keys["verdicts"], [("ff", verdict("ff", accepted=False))])
     assert rejections(lake, record) == before
+
+
+def test_failures_of_clips_that_are_gone_are_not_shown(curated: tuple[Lake, RunRecord, Curation]) -> None:
+    lake, record, curation = curated
+    own = {
+        "wrist_tracks": min(curation.view.outlines),
+        "alignments": min(curation.view.pairs),
+        "verdicts": min(curation.view.subjects),
+    }
+    failed = record.model_copy(
+        update={
+            "stages": [stage.model_copy(update={"key": f"{stage.name}@failing"}) for stage in record.stages]
+        }
+    )
+    for stage, item_id in own.items():
+        key = failed.stage_keys[stage]
+        ledger.record(lake, key, [failure(stage, key, item_id), failure(stage, key, "gone")])
+    assert {e.stage: e.item_id for e in problems(lake, failed, curation.view)} == own
+
+
+def failure(stage: str, key: str, item_id: str) -> LedgerEntry:
+    return LedgerEntry(
+        item_id,
+        item_id,
+        stage,
+        key,
+        "run",
+        1,
+        "failed",
+        "broken",
+        "",
+        False,
+        "worker",
+        1.0,
+        1.0,
+        ledger.now(),
+    )
