@@ -40,13 +40,14 @@ def wrist_signal(side: Annotated) -> Signal | None:
     """Wrist of a human, end effector of a robot.
 
     A point outside the picture is not visible, but where it is said to be (by projection, or by the hand inside
-    the picture) it still moves as the hand does.
+    the picture) it still moves as the hand does, as long as it is near.
     """
     if side.wrist is None:
         return None
     outside = np.array([flag == "out_of_frame" for flag in side.wrist.flags], dtype=bool)
+    told = side.wrist.visible | (outside & _near(side, side.wrist.points))
     points = side.against_scene(side.wrist.points)
-    usable = usable_frames(points, side.wrist.visible | outside) & _camera_known(side, len(points))
+    usable = usable_frames(points, told) & _camera_known(side, len(points))
     return Signal(points, usable, _extent(side, points[usable]))
 
 
@@ -92,6 +93,16 @@ def extent(points: np.ndarray, width: int, height: int) -> float:
         return 0.0
     steady = scipy.ndimage.median_filter(points, size=(5, 1), mode="nearest")
     return float(np.hypot(*np.ptp(steady, axis=0)) / np.hypot(width, height))
+
+
+def _near(side: Annotated, points: np.ndarray) -> np.ndarray:
+    """(T,) bool: points (T, 2) pixels in the picture, or beside it by no more than its own width and height.
+
+    A tool that passes the camera's plane projects to tens of thousands of pixels; one frame of that outweighed the
+    rest of its track and raised the error of an alignment from 0.8 to 10.7 % of the clip.
+    """
+    size = np.array([side.demonstration.width, side.demonstration.height])
+    return np.all((points >= -size) & (points < 2 * size), axis=1)
 
 
 def _camera_known(side: Annotated, num_frames: int) -> np.ndarray:

@@ -39,7 +39,7 @@ class AlignStage(Stage[PairInput]):
     """Aligns both halves of a pair; `no_common_cue` where nothing is usable on both sides."""
 
     name: ClassVar[str] = "alignments"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     row: ClassVar[type[Alignment]] = Alignment
     config: AlignConfig
 
@@ -67,7 +67,7 @@ class AlignStage(Stage[PairInput]):
                 continue
             tracks = self._prepare(pair.robot, robot), self._prepare(pair.human, human)
             start, end = common_span(*tracks)
-            if end - start < self.config.min_usable_fraction / 2:
+            if end <= start or end - start < self.config.min_usable_fraction / 2:
                 problems.append(f"{cue}s are seen in different parts of the clips")
                 continue
             warp = align_tracks(*tracks, self._warp_config(cue))

@@ -45,11 +45,17 @@ class Warp:
 
 
 def common_span(robot: Track, human: Track) -> tuple[float, float]:
-    """Start and end of what both tracks cover, as shares of the clips; empty where the end is not after the start."""
+    """Start and end of what both tracks cover, as shares of the clips.
+
+    The end is not after the start where one of them has no sample in it: they were seen in different parts of the
+    clips, or a clip has so few frames that its samples lie beside the span.
+    """
     spans = np.array(
         [[t.frames[0] / t.num_frames, (t.frames[-1] + 1) / t.num_frames] for t in (robot, human)]
     )
-    return float(spans[:, 0].max()), float(spans[:, 1].min())
+    start, end = float(spans[:, 0].max()), float(spans[:, 1].min())
+    sampled = all(_inside(track, (start, end)).any() for track in (robot, human))
+    return start, end if sampled else start
 
 
 def align_tracks(robot: Track, human: Track, config: WarpConfig) -> Warp:
@@ -59,6 +65,8 @@ def align_tracks(robot: Track, human: Track, config: WarpConfig) -> Warp:
         ValueError: the tracks have no part of the clip in common; see `common_span`.
     """
     span = common_span(robot, human)
+    if span[1] <= span[0]:
+        raise ValueError("the tracks have no part of the clips in common")
     robot, human = _cut(robot, span), _cut(human, span)
     values = human.values
     path = _path(robot, human, values, config)
@@ -73,15 +81,16 @@ def align_tracks(robot: Track, human: Track, config: WarpConfig) -> Warp:
 
 def _cut(track: Track, span: tuple[float, float]) -> Track:
     """The samples inside a span of the clip, normalized anew."""
-    middle = (track.frames + 0.5) / track.num_frames
-    inside = (middle > span[0]) & (middle < span[1])
-    if not inside.any():
-        raise ValueError(
-            f"the tracks have nothing in common: span {span[0]:.2f} to {span[1]:.2f} of the clips"
-        )
+    inside = _inside(track, span)
     return Track(
         track.frames[inside], track.times[inside], normalized(track.values[inside]), track.num_frames
     )
+
+
+def _inside(track: Track, span: tuple[float, float]) -> np.ndarray:
+    """(M,) bool: samples whose middle lies inside a span of the clip."""
+    middle = (track.frames + 0.5) / track.num_frames
+    return (middle > span[0]) & (middle < span[1])
 
 
 def _path(robot: Track, human: Track, human_values: np.ndarray, config: WarpConfig) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.demonstrations import Demonstration
 from pipelines.inputs import Annotated, PairInput
+from pipelines.wrists.base import wrist_track as flagged_track
 
 WAYPOINTS = np.array(
     [
@@ -103,6 +104,14 @@ def wrist_track(points: np.ndarray, visible: np.ndarray | None = None) -> WristT
     masked = np.where(seen[:, None], points, np.nan).astype(np.float32)
     flags = ["found" if s else "not_found" for s in seen]
     return WristTrack("id", "made", masked, seen.astype(np.float32), seen, flags)
+
+
+def projected_track(points: np.ndarray) -> WristTrack:
+    """Points (T, 2) as annotators give them: known, but not visible, outside the picture."""
+    count = len(points)
+    return flagged_track(
+        demonstration("robot", count), "projection", points, np.ones(count), ["found"] * count
+    )
 
 
 def object_track(centres: np.ndarray, visible: np.ndarray | None = None) -> ObjectTrack:

@@ -18,6 +18,7 @@ from tests.pipelines.alignment.made_pairs import (
     annotated,
     demonstration,
     object_track,
+    projected_track,
     true_pair,
     wrist_pair,
     wrist_track,
@@ -108,6 +109,50 @@ def test_tracks_without_a_common_part_are_no_cue() -> None:
     (outcome,) = AlignStage(AlignConfig(cues=("wrist",))).process([wrist_pair(pair, early, late)])
     assert isinstance(outcome, Filtered)
     assert "different parts" in outcome.detail
+
+
+@pytest.mark.parametrize("far", [1, 3, 6])
+def test_points_far_outside_the_picture_do_not_take_over_the_track(far: int) -> None:
+    """As of a tool that passes the camera's plane, whose projection is anywhere."""
+    for seed in range(4):
+        pair = true_pair(seed)
+        points = pair.robot_points.copy()
+        points[20 : 20 + far] = [-45000, 20000]
+        robot = annotated("robot", len(points), projected_track(points))
+        row = aligned(replace(wrist_pair(pair), robot=robot))
+        assert pair.error(row.human_index) < 0.015
+        unseen = ((points < -224) | (points >= 448)).any(axis=1)
+        assert row.usable_fraction == pytest.approx(1 - unseen.mean())
+
+
+def test_points_just_outside_the_picture_are_aligned_on() -> None:
+    pair = true_pair(0)
+    points = pair.robot_points + np.array([120, 0])
+    robot = annotated("robot", len(points), projected_track(points))
+    assert robot.wrist is not None
+    assert robot.wrist.visible.mean() < 0.6
+    row = aligned(replace(wrist_pair(pair), robot=robot))
+    assert row.usable_fraction == 1.0
+    assert pair.error(row.human_index) < 0.015
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+@pytest.mark.parametrize(("human_frames", "robot_frames"), [(2, 4), (4, 2)])
+def test_samples_that_all_lie_beside_the_common_part_are_no_cue(
+    human_frames: int, robot_frames: int, share: float
+) -> None:
+    """A hand seen in the two frames in the middle of four: neither of a clip's two frames lies in that part."""
+
+    def side(name: str, count: int) -> Annotated:
+        points = np.column_stack([np.linspace(20, 200, count), np.full(count, 50.0)])
+        seen = np.array([False, True, True, False]) if count == 4 else np.ones(count, dtype=bool)
+        return annotated(name, count, wrist_track(points, seen), object_track(points))
+
+    pair = PairInput("pair", side("human", human_frames), side("robot", robot_frames))
+    (outcome,) = AlignStage(AlignConfig(cues=("wrist",), min_usable_fraction=share)).process([pair])
+    assert isinstance(outcome, Filtered)
+    assert outcome.reason == "no_common_cue"
+    assert aligned(pair, AlignConfig(min_usable_fraction=share)).cue == "object"
 
 
 def test_one_outcome_per_pair_in_order() -> None:
