@@ -13,7 +13,7 @@ foreground (difference from the clip's median frame) 2.8 and 2.6, they move with
 compares the arms' colours, was worse than no alignment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import cv2
@@ -49,18 +49,36 @@ class MotionProfile:
     name = "motion_profile@1"
 
     def describe(self, frames: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """See `FrameDescriptor`; D = 2 × BINS. No frame may be used of a clip in which nothing moves."""
-        small = np.stack([_shrunk(frame) for frame in frames])
-        index = np.arange(len(small))
-        before, after = small[np.maximum(index - 1, 0)], small[np.minimum(index + 1, len(small) - 1)]
-        moved = np.clip(np.abs(after - before), NOISE, FULL) - NOISE
-        columns = moved.mean(axis=1).reshape(len(small), BINS, -1).mean(axis=2)
-        rows = moved.mean(axis=2).reshape(len(small), BINS, -1).mean(axis=2)
-        profile = np.sqrt(np.concatenate([columns, rows], axis=1))
-        squared = (profile**2).sum(axis=1, keepdims=True)
-        lively = np.percentile(moved.mean(axis=(1, 2)), 95) >= MIN_MOTION
-        values = profile / np.sqrt(squared + DAMPING * squared.mean() + 1e-12)
-        return values.astype(np.float32), np.full(len(small), lively)
+        """See `FrameDescriptor`; D = 2 × BINS. No frame may be used of a clip in which nothing moves.
+
+        Of a frame that has passed only its bins are kept, for clips of any length.
+        """
+        bins = np.stack([_bins(moved) for moved in _differences(map(_shrunk, frames))])
+        # Bins are equally wide, so the mean of those of the columns is the frame's.
+        lively = np.percentile(bins[:, :BINS].mean(axis=1), 95) >= MIN_MOTION
+        squared = bins.sum(axis=1, keepdims=True)
+        values = np.sqrt(bins) / np.sqrt(squared + DAMPING * squared.mean() + 1e-12)
+        return values.astype(np.float32), np.full(len(bins), lively)
+
+
+def _differences(small: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """(SIDE, SIDE) how the frames before and after each frame differ; at a clip's ends it stands in itself."""
+    following = iter(small)
+    before = here = next(following)
+    for after in following:
+        yield _moved(before, after)
+        before, here = here, after
+    yield _moved(before, here)
+
+
+def _moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return np.clip(np.abs(after - before), NOISE, FULL) - NOISE
+
+
+def _bins(moved: np.ndarray) -> np.ndarray:
+    """(2 × BINS,) means over bands of columns, then of rows."""
+    columns, rows = moved.mean(axis=0), moved.mean(axis=1)
+    return np.concatenate([columns, rows]).reshape(2 * BINS, -1).mean(axis=1)
 
 
 def _shrunk(frame: np.ndarray) -> np.ndarray:

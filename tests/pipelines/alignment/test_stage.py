@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from data_schemas.pairs import Alignment
-from pipelines.alignment.features import MotionProfile
 from pipelines.alignment.stage import AlignConfig, AlignStage
 from pipelines.engine.stage import Done, Filtered
 from pipelines.inputs import Annotated, PairInput
@@ -222,27 +221,3 @@ def test_a_still_video_has_no_feature_cue(tmp_path: Path) -> None:
     (outcome,) = AlignStage().process([PairInput("pair", *sides)])
     assert isinstance(outcome, Filtered)
     assert "features of the robot is usable in 0%" in outcome.detail
-
-
-def test_motion_profile_says_where_something_moves() -> None:
-    frames = np.full((20, 96, 96, 3), 100, dtype=np.uint8)
-    for i in range(20):
-        frames[i, 40:48, 4 * i : 4 * i + 8] = 250
-    values, usable = MotionProfile().describe(frames)
-    assert usable.all()
-    columns, rows = values[1:-1, :8], values[1:-1, 8:]
-    centres = (4 * np.arange(1, 19) + 4) / 12
-    assert (np.abs(columns.argmax(axis=1) + 0.5 - centres) <= 1).all()
-    assert set(rows.argmax(axis=1)) <= {3, 4}
-
-
-def test_motion_profile_does_not_depend_on_colour_or_background() -> None:
-    def clip(table: int, arm: int) -> np.ndarray:
-        frames = np.full((30, 96, 96, 3), table, dtype=np.uint8)
-        for i in range(30):
-            frames[i, 20 + i : 36 + i, 2 * i : 2 * i + 16] = arm
-        return frames
-
-    light_arm, _ = MotionProfile().describe(clip(60, 200))
-    dark_arm, _ = MotionProfile().describe(clip(220, 90))
-    np.testing.assert_allclose(light_arm, dark_arm, atol=0.05)
