@@ -26,7 +26,8 @@ class VerdictConfig(StageConfig):
 
     min_visible_fraction: float = Field(default=0.3, ge=0, le=1)
     """Share of frames in which the side's best cue must be seen. Below the 0.4 that the alignment asks of a
-    pair, so that for pairs it speaks only where no common cue was found."""
+    pair, so that for pairs it speaks only where no common cue was found or where most of what was aligned lies
+    outside the picture."""
     max_alignment_cost: float = Field(default=0.6, gt=0)
     """Mean distance along the DTW path in spreads of the track, for pairs aligned on wrists or objects. 60 simulated
     pairs reached 0.52 at most; of robots paired with a human who did another task a quarter exceeded 0.6."""
@@ -49,7 +50,7 @@ class VerdictStage(Stage[VerdictInput]):
     """Judges pairs and demonstrations without partner; always gives a row."""
 
     name: ClassVar[str] = "verdicts"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     row: ClassVar[type[Verdict]] = Verdict
     config: VerdictConfig
     batch_size = 64
@@ -130,19 +131,20 @@ def _measure_alignment(alignment: Alignment | None) -> dict[str, float]:
 
 
 def _seconds(demonstration: Demonstration) -> float:
-    """Time a clip shows, one frame interval included, so that a clip of one frame has a duration."""
-    return demonstration.num_frames / demonstration.fps
+    """Time a clip shows, pauses of the recorder and one frame interval included, so that one frame has a duration."""
+    times = demonstration.timestamps
+    return float(times[-1] - times[0]) + 1.0 / demonstration.fps
 
 
 def _reasons(subject: VerdictInput, metrics: dict[str, float], config: VerdictConfig) -> list[str]:
     sides = {"human": subject.human, "robot": subject.robot}
     present = {name: side for name, side in sides.items() if side is not None}
     static = any(metrics[f"{name}_motion"] < config.min_motion for name in present)
-    unseen = min(_seen(metrics, name) for name in present) < config.min_visible_fraction
+    on_features = subject.alignment is not None and subject.alignment.cue == "features"
+    unseen = min(_seen(metrics, name, on_features) for name in present) < config.min_visible_fraction
     # What stays put cannot be aligned either, but that is not for want of visible frames.
     unaligned = len(present) == 2 and subject.alignment is None and not static
     ratio = metrics.get("duration_ratio", 1.0)
-    on_features = subject.alignment is not None and subject.alignment.cue == "features"
     max_cost = config.max_feature_cost if on_features else config.max_alignment_cost
     holds = {
         "missing_half": subject.missing_half and not config.publish_unpaired_halves,
@@ -159,11 +161,14 @@ def _reasons(subject: VerdictInput, metrics: dict[str, float], config: VerdictCo
     return [reason for reason, fires in holds.items() if fires]
 
 
-def _seen(metrics: dict[str, float], name: str) -> float:
-    """Share of frames in which the best cue of a side was seen; a pair aligned on frame features was seen too."""
+def _seen(metrics: dict[str, float], name: str, on_features: bool) -> float:
+    """Share of frames in which the best cue of a side was seen; a pair aligned on frame features was seen too.
+
+    Of one aligned on tracks it does not count: they may also be followed outside the picture.
+    """
     shares = (
         metrics[f"{name}_wrist_visible"],
         metrics[f"{name}_object_visible"],
-        metrics.get("alignment_usable", NAN),
+        metrics["alignment_usable"] if on_features else NAN,
     )
     return max((share for share in shares if not np.isnan(share)), default=0.0)

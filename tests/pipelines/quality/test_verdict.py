@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_schemas.pairs import Alignment, Verdict
+from pipelines.alignment.stage import AlignStage
 from pipelines.engine.stage import Done
-from pipelines.inputs import Annotated, VerdictInput
+from pipelines.inputs import Annotated, PairInput, VerdictInput
 from pipelines.quality.verdict import VerdictConfig, VerdictStage, judge
-from tests.pipelines.alignment.made_pairs import annotated, object_track, wrist_track
+from tests.pipelines.alignment.made_pairs import annotated, object_track, projected_track, wrist_track
 
 FRAMES = 40
 CONFIG = VerdictConfig()
@@ -84,12 +85,27 @@ def test_no_instruction() -> None:
 
 def test_too_few_visible_frames() -> None:
     rarely = np.arange(FRAMES) % 5 == 0
-    assert judge(pair(side("human", visible=rarely)), CONFIG).reasons == []  # aligned all the same
     hidden = pair(side("human", visible=rarely), aligned=alignment(usable=0.2))
     assert judge(hidden, CONFIG).reasons == ["too_few_visible_frames"]
+    on_features = pair(side("human", visible=rarely), aligned=replace(alignment(), cue="features"))
+    assert judge(on_features, CONFIG).accepted  # what the frames look like was seen
     assert judge(single(side("human", visible=rarely)), CONFIG).reasons == ["too_few_visible_frames"]
     nothing = annotated("robot", FRAMES)
     assert judge(single(nothing), CONFIG).reasons == ["too_few_visible_frames"]
+
+
+def test_a_track_that_is_never_in_the_picture() -> None:
+    """As of a robot whose calibration is another camera's: it aligns well, but nothing of it can be learnt from."""
+    robot = annotated("robot", FRAMES, projected_track(PATH + np.array([230, 0])))
+    (aligned,) = AlignStage().process([PairInput("pair", side("human"), robot)])
+    assert isinstance(aligned, Done)
+    assert isinstance(aligned.row, Alignment)
+    assert (aligned.row.cue, aligned.row.usable_fraction) == ("wrist", 1.0)
+    verdict = judge(pair(robot=robot, aligned=aligned.row), CONFIG)
+    assert verdict.reasons == ["too_few_visible_frames"]
+    assert verdict.metrics["robot_wrist_visible"] == 0.0
+    with_object = replace(robot, objects=object_track(PATH))
+    assert judge(pair(robot=with_object, aligned=aligned.row), CONFIG).accepted
 
 
 def test_a_pair_that_could_not_be_aligned() -> None:
@@ -132,7 +148,25 @@ def test_duration_ratio() -> None:
     assert slow.reasons == ["duration_ratio"]
     assert slow.metrics["duration_ratio"] == pytest.approx(0.2)
     # What counts is seconds, not frames.
-    assert judge(pair(side("human", long, fps=50.0)), CONFIG).accepted
+    assert judge(pair(side("human", long, fps=50.0, timestamps=np.arange(5 * FRAMES) / 50)), CONFIG).accepted
+
+
+def test_a_pause_of_the_recorder_counts_into_the_duration() -> None:
+    times = np.arange(FRAMES) / 10
+    times[FRAMES // 2 :] += 40
+    verdict = judge(pair(robot=side("robot", timestamps=times)), CONFIG)
+    assert verdict.reasons == ["duration_ratio"]
+    assert verdict.metrics["duration_ratio"] == pytest.approx(4.0 / 44.0)
+
+
+def test_duration_at_a_variable_frame_rate() -> None:
+    """Half the frames in a burst: the median interval is 1/60 s, and the clip is 8 s long."""
+    times = np.concatenate([np.arange(21) / 60, 21 / 60 + 0.4 * np.arange(1, 20)])
+    even = np.linspace(0, times[-1], FRAMES)
+    human = side("human", timestamps=even, fps=float(1 / even[1]))
+    verdict = judge(pair(human, side("robot", timestamps=times, fps=60.0)), CONFIG)
+    assert verdict.accepted
+    assert verdict.metrics["duration_ratio"] == pytest.approx(1.0, abs=0.03)
 
 
 def test_high_alignment_cost() -> None:
