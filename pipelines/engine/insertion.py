@@ -45,6 +45,9 @@ class Insertion(Generic[R]):
         """Another run has been seen to work on the same key."""
         self._lake, self._row_class, self._stage_key = lake, row_class, stage_key
         self._files: set[str] = set()
+        # Rows may stand whose ids are not known here. What is raised while a commit goes on, by Ctrl-C or by the storage,
+        # does not tell whether the commit stands; `_delta` may be at its version then, where nothing conflicts any more.
+        self._is_behind = True
         self._delta = lake.existing(row_class)
         self._catch_up()
 
@@ -67,13 +70,16 @@ class Insertion(Generic[R]):
             return set()
         if self._delta is None:
             self._delta = self._lake.opened(self._row_class)
-            self._catch_up()
         written: set[str] = set()
         for _ in range(MAX_ATTEMPTS):
+            if self._is_behind:
+                self._delta.update_incremental()
+                self._catch_up()
             missing = [(item_id, row) for item_id, row in rows if item_id not in self.ids]
             if not missing:
                 break
             count = (self._delta.transaction_version(self._stage_key) or 0) + 1
+            self._is_behind = True
             try:
                 self._lake.write(
                     self._delta,
@@ -84,8 +90,6 @@ class Insertion(Generic[R]):
                 )
             except CommitFailedError:
                 self.has_company = True
-                self._delta.update_incremental()
-                self._catch_up()
                 continue
             # The version reached may hold commits of others after this one: their ids have to be known before the
             # next commit takes it for its base.
@@ -111,3 +115,4 @@ class Insertion(Generic[R]):
             if "ids" in self.__dict__:
                 self.ids.update(column.to_pylist())
             self._files |= {fragment.path for fragment in new}
+        self._is_behind = False
