@@ -6,23 +6,29 @@ restarted may not. A repeated task does only what is missing, since every stage 
 
 from typing import Any
 
+from aiohttp import ClientPayloadError
+from botocore.exceptions import ConnectionError as NotConnected
+from botocore.exceptions import HTTPClientError
 from deltalake.exceptions import DeltaError
 from httpx import TransportError
 from prefect.client.schemas import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 from ray.exceptions import RayError, RayTaskError
 
-PASSING = (OSError, TransportError, DeltaError, RayError)
-LASTING = (
-    FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, RayTaskError
+from pipelines.engine.refusals import is_refusal
+
+PASSING = (
+    OSError, TransportError, HTTPClientError, NotConnected, ClientPayloadError, DeltaError, RayError
 )  # fmt: skip
-"""Of the passing ones those that time does not mend; a `RayTaskError` is what a stage's own code raised."""
+"""Those of botocore and aiohttp are what an object store's outage is to everything but Delta Lake; an answer that asks
+for fewer requests comes as an `OSError`."""
 
 
 def passes(task: Task[Any, Any], run: TaskRun, state: State) -> bool:
     """Whether what made a task fail may be over by the next attempt."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, PASSING) and not isinstance(error, LASTING)
+    # A `RayTaskError` is what a stage's own code raised.
+    return isinstance(error, PASSING) and not isinstance(error, RayTaskError) and not is_refusal(error)
 
 
 RETRIES: dict[str, Any] = {

@@ -6,7 +6,6 @@ else the table holds. The price is that every commit adds a file per key; `runne
 `maintenance` joins the files. How a row comes to stand once although several runs write is in `insertion`.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from data_schemas.errors import UserError
 from data_schemas.row import Row
 from data_schemas.storage import is_remote, location
+from pipelines.engine.refusals import is_refusal
 
 R = TypeVar("R", bound=Row)
 
@@ -40,9 +40,6 @@ ENGINE_COLUMNS = pa.schema(
 MAX_IDS_IN_RANGE = 20_000
 """Ids are also looked for by their range where they are at most so many: files and row groups that hold none of
 them are then skipped by their statistics."""
-
-NOT_WRITABLE = re.compile(r"os error \d+|permission denied|read-only|no space left|file too large", re.I)
-"""What an error of the storage says, as opposed to one of the program."""
 
 
 class Lake:
@@ -122,14 +119,17 @@ class Lake:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn what the storage refuses into a sentence for people; a half-written file is never part of a table."""
+        """Turn what the storage refuses into a sentence for people; a half-written file is never part of a table.
+
+        What may pass, as an object store that does not answer, stays what it is: `flows.retries` goes by it.
+        """
         try:
             yield
         except CommitFailedError:
             raise
         except (OSError, DeltaError) as error:
-            text = " ".join(str(error).split())
-            if isinstance(error, OSError) or NOT_WRITABLE.search(text):
+            if is_refusal(error):
+                text = " ".join(str(error).split())
                 raise UserError(
                     f"The lake {self.root} cannot be written to ({text[-200:]}): make room or give write access, "
                     "and run again; what was committed stays."

@@ -2,7 +2,9 @@
 
 import httpx
 import pytest
-from deltalake.exceptions import CommitFailedError
+from aiohttp import ClientPayloadError
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from prefect.states import Failed
 from ray.exceptions import RaySystemError, RayTaskError
 
@@ -24,6 +26,9 @@ ANY = (run_step, None)
         httpx.ConnectTimeout("slow"),
         CommitFailedError("conflict"),
         RaySystemError("the raylet is gone"),
+        EndpointConnectionError(endpoint_url="http://store"),
+        ReadTimeoutError(endpoint_url="http://store"),
+        ClientPayloadError("half an answer"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -38,6 +43,8 @@ def test_what_may_pass(error: Exception):
         BadInput("truncated_video", "half of it"),
         FileNotFoundError("raw"),
         PermissionError("lake"),
+        OSError(28, "No space left on device"),
+        DeltaError("Generic LocalFileSystem error: File too large (os error 27)"),
         KeyError("a bug"),
         RayTaskError("process", "traceback", KeyError("a bug in a stage")),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from data_schemas.errors import UserError
 from data_schemas.row import Row
@@ -91,6 +92,48 @@ def test_a_file_as_root_is_a_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         Lake(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OSError("Generic LocalFileSystem error: Unable to copy data to file: File too large (os error 27)"),
+        DeltaError("Failed to parse parquet: Unable to open file /lake/part: Not a directory (os error 20)"),
+        DeltaError('Could not create local directory: Os { code: 20, kind: NotADirectory, message: "…" }'),
+        OSError("Server returned non-2xx status code 403 Forbidden <Code>InvalidAccessKeyId</Code>"),
+        OSError("Server returned non-2xx status code 404 Not Found <Code>NoSuchBucket</Code>"),
+        PermissionError("Access Denied"),
+    ],
+    ids=str,
+)
+def test_what_the_storage_refuses_is_a_users_mistake(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(UserError, match=r"cannot be written to .* make room or give write access"):
+        raise_while_writing(Lake(tmp_path), error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),
+        TimeoutError("timed out"),
+        OSError(5, "Input/output error"),
+        OSError(16, "Please reduce your request rate."),
+        OSError("Generic S3 error: error sending request: Connection refused (os error 111)"),
+        DeltaError("Generic S3 error: Error performing PUT: tcp connect error (os error 111)"),
+        OSError("Server returned non-2xx status code 503 Slow Down"),
+    ],
+    ids=str,
+)
+def test_an_outage_of_the_storage_stays_what_it_is(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        raise_while_writing(Lake(tmp_path), error)
+    assert caught.value is error
+
+
+def raise_while_writing(lake: Lake, error: Exception) -> None:
+    with lake.writing():
+        raise error
 
 
 @dataclass(frozen=True)
