@@ -37,7 +37,8 @@ def publish(
         The manifest, and whether the version is new.
 
     Raises:
-        UserError: there is nothing to publish, or a shard's file is gone or has another size.
+        UserError: there is nothing to publish, a shard's file is gone or has another size, or the lake cannot be
+            written to.
     """
     root = lake.folder
     check_name("data set", dataset)
@@ -61,7 +62,7 @@ def publish(
     is_new = not (folder / "manifest.json").exists()
     if is_new:
         samples = [sample for file in files for sample in _packed_samples(root, file.path)]
-        with replacing(folder / "index.parquet") as draft:
+        with lake.writing(), replacing(folder / "index.parquet") as draft:
             write_rows(draft, SampleIndex, samples)
         manifest = Manifest(
             version_id=version_id,
@@ -74,10 +75,10 @@ def publish(
             licenses=dict(sorted(Counter(sample.license for sample in samples).items())),
             counts=_counts(samples),
         )
-        with temporary(folder) as draft:
+        with lake.writing(), temporary(folder) as draft:
             draft.write_text(manifest.model_dump_json(indent=1))
             is_new = move_if_absent(draft, folder / "manifest.json")
-    _point_latest(root, dataset, version_id)
+    _point_latest(lake, dataset, version_id)
     return load_manifest(lake, version_id), is_new
 
 
@@ -90,11 +91,11 @@ def publish_again(lake: Lake, version_id: str) -> Manifest:
     """Make a version that stands its data set's latest.
 
     Raises:
-        UserError: a shard's file is gone or has another size.
+        UserError: a shard's file is gone or has another size, or the lake cannot be written to.
     """
     manifest = load_manifest(lake, version_id)
     check_shards(lake.folder, manifest.shards)
-    _point_latest(lake.folder, manifest.dataset, version_id)
+    _point_latest(lake, manifest.dataset, version_id)
     return manifest
 
 
@@ -170,6 +171,6 @@ def _counts(samples: Sequence[PackedSample]) -> dict[str, int]:
     }
 
 
-def _point_latest(root: Path, dataset: str, version_id: str) -> None:
-    with replacing(root / "versions" / f"{dataset}{LATEST_SUFFIX}") as draft:
+def _point_latest(lake: Lake, dataset: str, version_id: str) -> None:
+    with lake.writing(), replacing(lake.folder / "versions" / f"{dataset}{LATEST_SUFFIX}") as draft:
         draft.write_text(json.dumps({"version_id": version_id}))

@@ -2,9 +2,12 @@
 
 import io
 import json
+import resource
 import shutil
 import tarfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
@@ -22,7 +25,7 @@ from data_schemas.versions import Manifest
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.runner import run_stage
-from pipelines.shards.publish import list_versions, load_manifest, publish
+from pipelines.shards.publish import list_versions, load_manifest, publish, publish_again
 from pipelines.shards.stage import ShardConfig, ShardStage, Subject, shard_items
 from tests.pipelines.shards.conftest import NUM_KEYPOINTS, frame_number
 
@@ -230,3 +233,34 @@ def test_of_runs_that_publish_at_once_one_writes_the_manifest(
     assert sum(is_new for _, is_new in results) == 1
     assert len({manifest.created_at for manifest, _ in results}) == 1
     assert not list((tmp_path / "versions").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(("limit", "written"), [(64, []), (32_768, ["index.parquet"])])
+def test_a_full_disk_is_named_in_a_sentence_and_leaves_no_version(
+    published: tuple[Lake, Manifest], tmp_path: Path, limit: int, written: list[str]
+) -> None:
+    shutil.copytree(published[0].root, tmp_path / "lake", ignore=shutil.ignore_patterns("versions"))
+    lake, key = Lake(tmp_path / "lake"), published[1].stage_keys["shards"]
+    shards, recipe = list(lake.read(Shard, key).values()), {"a long one": "x" * 65_536}
+    with files_of_at_most(limit), pytest.raises(UserError, match=r"cannot be written to .*File too large"):
+        publish(lake, "toys", shards, {"shards": key}, recipe)
+    assert [path.name for path in lake.folder.glob("versions/**/*") if path.is_file()] == written
+    assert publish(lake, "toys", shards, {"shards": key}, recipe)[1]
+
+
+def test_a_full_disk_leaves_the_latest_version_what_it_was(published: tuple[Lake, Manifest]) -> None:
+    lake, manifest = published
+    with files_of_at_most(8), pytest.raises(UserError, match=r"cannot be written to .*File too large"):
+        publish_again(lake, manifest.version_id)
+    assert load_manifest(lake) == manifest
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """To a program a disk on which no more fits looks the same."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
