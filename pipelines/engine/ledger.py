@@ -130,7 +130,9 @@ def _number(table: pa.Table, other_than: str) -> int:
 
 
 def _last_per_item(entries: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    last = {}
-    for entry in sorted(entries, key=lambda e: (e["item_id"], e["attempt"], e["finished_at"])):
-        last[entry["item_id"]] = entry
-    return last.values()
+    return {entry["item_id"]: entry for entry in sorted(entries, key=_order)}.values()
+
+
+def _order(entry: dict[str, Any]) -> tuple[str, int, bool, str]:
+    """A requeue has the number of the attempt that it answers; it comes after it whatever the operator's clock says."""
+    return entry["item_id"], entry["attempt"], entry["outcome"] == "requeued", entry["finished_at"]

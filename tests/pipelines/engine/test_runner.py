@@ -167,6 +167,21 @@ def test_quarantine_and_another_chance(lake: Lake) -> None:
     assert history == [("failed", 1), ("requeued", 1), ("failed", 2)]
 
 
+def test_a_requeue_counts_where_the_operators_clock_is_behind(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PowerConfig(fail_every=5)
+    summary = run(lake, config, range(4, 6))
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "now", lambda: "2001-01-01T00:00:00.000000+00:00")
+        ledger.requeue(lake, ledger.quarantined(lake, summary.key))
+    assert ledger.quarantined(lake, summary.key) == []
+    again = run(lake, config, range(4, 6))
+    assert (again.processed, again.failed) == (1, {"odd_one_out": 1})
+    assert [entry.attempt for entry in ledger.quarantined(lake, summary.key)] == [2], "decides, as the latest"
+    assert run(lake, config, range(4, 6)).processed == 0
+
+
 def test_payloads_are_loaded_for_what_is_left_only(lake: Lake) -> None:
     run(lake, PowerConfig(), range(6))
     asked: list[str] = []
