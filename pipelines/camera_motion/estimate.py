@@ -5,16 +5,21 @@ forward–backward check. The similarity (shift, zoom, roll) that most of them a
 frame, so that errors add up per key frame and not per frame; what disagrees (objects that are carried, the other
 hand) is dropped. When half of the corners are gone, the present frame becomes the key frame.
 
+Where the camera is lost (a cut, a covered lens, blur), it is looked for from the last frame that is known. Once that has
+failed for `PATIENCE` frames, its place stays unknown to the end: motion since a later frame says nothing about motion
+since the first.
+
 A similarity, not a homography: on a background that is not a plane the four further numbers fit the nearest surface,
 and a chain of homographies runs off to infinity where a head turns; a chain of similarities stays bounded. What it
 leaves is parallax and perspective.
 
 Convention: pixels (x, y) of the original frame, centres at integers. A transform (3, 3) takes pixels of a frame to
-pixels of the clip's first frame, continued beyond its borders.
+pixels of the clip's first frame, continued beyond its borders. A clip begins where something can be followed: frames
+before, as of a fade from black, are unknown.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -35,6 +40,9 @@ MIN_AGREEING = 0.4
 """Share of the corners that must agree; below, the picture was cut or is filled by something that moves."""
 RENEW = 0.5
 """Share of a key frame's corners below which a new key frame is taken."""
+PATIENCE = 15
+"""Frames after which a camera that is lost is no longer looked for: by then it has turned elsewhere, and every further
+look is a chance of a false match."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +50,26 @@ class CameraPath:
     """Motion of the camera through a clip."""
 
     transforms: np.ndarray
-    """(T, 3, 3) float64; where unknown, the last known motion is carried on."""
+    """(T, 3, 3) float64; where unknown, the last one known, and the identity before the first."""
     agreement: np.ndarray
-    """(T,) share of the tracked corners that agree with it; 0 where unknown. The first frame has 1."""
+    """(T,) share of the tracked corners that agree with it; 0 where unknown. The first frame that is known has 1."""
 
 
-@dataclass
-class _KeyFrame:
-    """Corners of a key frame that still agree, there and in the present frame, analysed pixels."""
+@dataclass(frozen=True)
+class _Known:
+    """A frame whose place is known, with its key frame's corners that still agree, in analysed pixels."""
 
+    image: np.ndarray
     to_first: np.ndarray
-    start: np.ndarray
-    now: np.ndarray
+    agreement: float
+    key_to_first: np.ndarray
+    """The key frame's own transform."""
+    in_key: np.ndarray
+    """(N, 2) float32 corners in the key frame."""
+    here: np.ndarray
+    """(N, 2) float32 the same in this frame."""
     count: int
+    """Corners that the key frame began with."""
 
 
 def estimate_camera_path(frames: Iterable[np.ndarray], wrists: np.ndarray, reach: float) -> CameraPath:
@@ -65,47 +80,72 @@ def estimate_camera_path(frames: Iterable[np.ndarray], wrists: np.ndarray, reach
         wrists: (T, 2) pixels, NaN where unknown: corners near them belong to the hand.
         reach: how near, as a share of the longer side.
     """
-    transforms, agreement = [], []
-    key: _KeyFrame | None = None
-    previous = np.empty(0)
+    transforms: list[np.ndarray] = []
+    agreement: list[float] = []
+    last: _Known | None = None
+    lost = 0
     to_small = np.eye(3)
     for frame, wrist in zip(frames, wrists, strict=True):
         small, to_small = _analysed(frame)
         hand = to_small[:2, :2] @ wrist + to_small[:2, 2], reach * max(small.shape)
-        motion, share = (np.eye(3), 1.0) if key is None else _follow(key, previous, small)
-        last = transforms[-1] if transforms else np.eye(3)
-        transforms.append(last if motion is None else motion)
-        agreement.append(share)
-        if key is None or motion is None or len(key.now) < max(MIN_CORNERS, RENEW * key.count):
-            corners = _corners(small, *hand)
-            key = _KeyFrame(transforms[-1], corners, corners, len(corners))
-        previous = small
+        found = _follow(last, small) if last is not None and lost <= PATIENCE else None
+        if found is not None:
+            found = _renewed(found, *hand)
+        elif np.count_nonzero(agreement) < 2 and (last is None or lost >= PATIENCE):
+            found = _begin(small, *hand)
+            if found is not None:  # a frame that nothing could be followed from is no beginning
+                agreement = [0.0] * len(agreement)
+        last, lost = (last, lost + 1) if found is None else (found, 0)
+        transforms.append(np.eye(3) if last is None else last.to_first)
+        agreement.append(0.0 if found is None else found.agreement)
     back = np.linalg.inv(to_small)
     return CameraPath(back @ np.stack(transforms) @ to_small, np.array(agreement))
 
 
-def _follow(key: _KeyFrame, previous: np.ndarray, image: np.ndarray) -> tuple[np.ndarray | None, float]:
-    """Track the key frame's corners one frame on; the present frame's transform, or None, and the agreement."""
-    if len(key.now) < MIN_CORNERS:
-        return None, 0.0
-    start = key.now[:, None]
+def _begin(image: np.ndarray, hand: np.ndarray, radius: float) -> _Known | None:
+    """The first frame that is known, or None where it has too few corners to be followed."""
+    corners = _corners(image, hand, radius)
+    if len(corners) < MIN_CORNERS:
+        return None
+    return _Known(image, np.eye(3), 1.0, np.eye(3), corners, corners, len(corners))
+
+
+def _renewed(known: _Known, hand: np.ndarray, radius: float) -> _Known:
+    """The same frame as its own key frame, if too few corners are left of the old one and it has enough."""
+    if len(known.here) >= max(MIN_CORNERS, RENEW * known.count):
+        return known
+    corners = _corners(known.image, hand, radius)
+    if len(corners) < MIN_CORNERS:
+        return known
+    return replace(known, key_to_first=known.to_first, in_key=corners, here=corners, count=len(corners))
+
+
+def _follow(known: _Known, image: np.ndarray) -> _Known | None:
+    """Track the key frame's corners from a known frame into another, or None where they do not agree."""
+    start = known.here[:, None]
     options = {"winSize": (21, 21), "maxLevel": 4, "criteria": (3, 20, 0.01)}
-    there, found, _ = cv2.calcOpticalFlowPyrLK(previous, image, start, None, **options)  # pyright: ignore
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(image, previous, there, None, **options)  # pyright: ignore
+    there, found, _ = cv2.calcOpticalFlowPyrLK(known.image, image, start, None, **options)  # pyright: ignore
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(image, known.image, there, None, **options)  # pyright: ignore
     error = np.hypot(*(back - start)[:, 0].T)
     good = (found[:, 0] > 0) & (returned[:, 0] > 0) & (error < BACK_ERROR)
-    key.start, key.now = key.start[good], there[good, 0]
-    if len(key.now) < MIN_CORNERS:
-        return None, 0.0
+    in_key, here = known.in_key[good], there[good, 0]
+    if len(here) < MIN_CORNERS:
+        return None
     cv2.setRNGSeed(0)
     matrix, agrees = cv2.estimateAffinePartial2D(
-        key.now, key.start, ransacReprojThreshold=REPROJECTION, maxIters=500, confidence=0.999
+        here, in_key, ransacReprojThreshold=REPROJECTION, maxIters=500, confidence=0.999
     )
     if matrix is None or agrees.mean() < MIN_AGREEING:
-        return None, 0.0
+        return None
     inside = agrees[:, 0] > 0
-    key.start, key.now = key.start[inside], key.now[inside]
-    return key.to_first @ np.vstack([matrix, [0, 0, 1]]), float(inside.mean())
+    return replace(
+        known,
+        image=image,
+        to_first=known.key_to_first @ np.vstack([matrix, [0, 0, 1]]),
+        agreement=float(inside.mean()),
+        in_key=in_key[inside],
+        here=here[inside],
+    )
 
 
 def _corners(image: np.ndarray, hand: np.ndarray, radius: float) -> np.ndarray:

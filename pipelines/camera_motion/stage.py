@@ -27,10 +27,10 @@ class CameraStage(Stage[TrackInput]):
     """Motion of the camera against the scene, frame by frame."""
 
     name: ClassVar[str] = "camera_motion"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     row: ClassVar[type[CameraMotion]] = CameraMotion
     config: CameraConfig
-    source = "corner-similarity@1"
+    source = "corner-similarity@2"
 
     @property
     def models(self) -> Sequence[str]:

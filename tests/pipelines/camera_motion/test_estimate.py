@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_schemas.camera import CameraMotion
-from pipelines.camera_motion.estimate import CameraPath, estimate_camera_path
+from pipelines.camera_motion.estimate import PATIENCE, CameraPath, estimate_camera_path
 from pipelines.video import open_video
 
 SIZE = (320, 240)
@@ -114,18 +114,63 @@ def test_the_hand_is_left_out() -> None:
     assert misplaced(found, to_scene).max() == 0
 
 
-def test_what_cannot_be_known_is_said() -> None:
-    """A cut to an empty wall and back: the motion is carried on and marked as unknown."""
-    to_scene = path(20)
-    frames = list(views(scene(), to_scene))
-    for t in range(8, 12):
-        frames[t] = np.full_like(frames[t], 127)
-    found = estimate_camera_path(iter(frames), nowhere(20), 0.2)
+def covered(frames: Iterator[np.ndarray], lost: range) -> list[np.ndarray]:
+    """The same with an empty wall in some frames."""
+    return [np.full_like(frame, 127) if t in lost else frame for t, frame in enumerate(frames)]
+
+
+def test_a_lost_camera_is_found_again_where_it_is() -> None:
+    """A wall before the lens for four frames, while the camera goes on: what is called known is where it truly is."""
+    to_scene = path(40)
+    found = estimate_camera_path(covered(views(scene(), to_scene), range(16, 20)), nowhere(40), 0.2)
     known = found.agreement > 0
-    assert not known[8:12].any()
-    assert known[:8].all()
-    assert known[13:].all()
-    np.testing.assert_array_equal(found.transforms[8:12], np.tile(found.transforms[7], (4, 1, 1)))
+    np.testing.assert_array_equal(np.flatnonzero(~known), np.arange(16, 20))
+    assert misplaced(found, to_scene)[known].max() < 1.5
+    np.testing.assert_array_equal(found.transforms[16:20], np.tile(found.transforms[15], (4, 1, 1)))
+
+
+@pytest.mark.parametrize("back", [None, 22, 50])
+def test_after_a_cut_nothing_is_known_unless_the_shot_comes_back_soon(back: int | None) -> None:
+    """Another place from frame 14 on, and the first shot again from frame `back` on."""
+    to_scene = path(60)
+    to_scene[14:back, :2, 2] = [300, 110]  # where the first shot's last frame does not reach
+    to_scene[14:back, :2, :2] = np.eye(2) * 0.9
+    to_scene[back or 60 :] = to_scene[13]
+    found = estimate_camera_path(views(scene(), to_scene), nowhere(60), 0.2)
+    known = found.agreement > 0
+    again = back is not None and back - 14 <= PATIENCE
+    np.testing.assert_array_equal(
+        np.flatnonzero(known), [*range(14), *(range(back or 60, 60) if again else ())]
+    )
+    assert misplaced(found, to_scene)[known].max() < 1.5
+    np.testing.assert_array_equal(found.transforms[14], found.transforms[13])
+
+
+def test_a_camera_that_is_gone_too_long_is_not_looked_for() -> None:
+    """It comes back to the very place: of what looks alike after so long nobody says that it is the same."""
+    to_scene = np.tile(path(2)[0], (40, 1, 1))
+    found = estimate_camera_path(
+        covered(views(scene(), to_scene), range(5, 5 + PATIENCE + 1)), nowhere(40), 0.2
+    )
+    np.testing.assert_array_equal(np.flatnonzero(found.agreement), np.arange(5))
+    soon = estimate_camera_path(covered(views(scene(), to_scene), range(5, 5 + PATIENCE)), nowhere(40), 0.2)
+    assert soon.agreement[5 + PATIENCE :].all()
+
+
+def test_a_clip_begins_where_something_can_be_followed() -> None:
+    """Empty frames, or a picture of its own (a title) before the scene, are unknown; the scene is not lost for them."""
+    to_scene = path(40)
+    to_scene[:4] = to_scene[4]
+    frames = covered(views(scene(), to_scene), range(4))
+    title = cv2.flip(frames[20], -1)
+    for start, known_from in ((frames, 4), ([title, *frames[4:]], PATIENCE + 1)):
+        found = estimate_camera_path(iter(start), nowhere(len(start)), 0.2)
+        np.testing.assert_array_equal(np.flatnonzero(found.agreement), np.arange(known_from, len(start)))
+        np.testing.assert_allclose(
+            found.transforms[: known_from + 1], np.tile(np.eye(3), (known_from + 1, 1, 1)), atol=1e-9
+        )
+        rest = CameraPath(found.transforms[known_from:], found.agreement[known_from:])
+        assert misplaced(rest, to_scene[len(to_scene) - len(rest.agreement) :]).max() < 1.5
 
 
 def test_a_resting_point_stays_where_it_is_against_the_scene() -> None:
