@@ -63,8 +63,8 @@ def evaluate_representation(
         feature_folder: where frozen features are kept for all runs; `frozen_features` beside `run` by default.
 
     Raises:
-        UserError: unfinished run, a version that is gone, fewer than two held-out pairs, or a version of the same lake
-            that holds out pairs which the run was trained on.
+        UserError: unfinished run, a version that is gone, fewer than two held-out pairs, or a version, of whatever
+            lake, that holds out pairs which the run was trained on.
     """
     config = finished_config(run)
     _, trained_on = read_run(run)
@@ -78,7 +78,7 @@ def evaluate_representation(
             "more of them (`harp curate … --set shards.held_out_fraction=0.34`), and train on that version."
         )
     out = out or (run / "evaluation" if is_own else run / "evaluation" / version.version_id)
-    key = _key(run, config, trained_id, held_out)
+    key = _key(run, config, trained_id, version.version_id, held_out)
     if (before := _finished(out, key, pictures)) is not None:
         return before
 
@@ -130,8 +130,7 @@ def _trained_pairs(
     pairs, singles = pools(training_version, config.data)
     drawn = {clip.subject.subject_id for pool in (*pairs, *singles) for clip in pool.members}
     seen = [pair.subject_id for pair, _ in held_out if pair.subject_id in drawn]
-    # Another lake may give the same ids to other recordings.
-    if seen and version.lake == training_version.lake:
+    if seen:  # in any lake: equal ids mean equal recordings
         raise UserError(
             f"The run was trained on {len(seen)} of the {len(held_out)} held-out pairs of version {version.version_id}, "
             f"e.g. {seen[0]}; evaluate it on version {training_version.version_id}, or train on the former."
@@ -144,10 +143,14 @@ def _horizon(config: Stage1Config) -> float:
     return sum(config.data.horizon_seconds) / 2
 
 
-def _key(run: Path, config: Stage1Config, trained_id: str, held_out: Sequence[Planned]) -> str:
+def _key(
+    run: Path, config: Stage1Config, trained_id: str, version_id: str, held_out: Sequence[Planned]
+) -> str:
     trained = (file_sha256(run / name) for name in (ADAPTERS, LATENT_ACTION) if (run / name).is_file())
     pairs = (f"{pair.subject_id} {plan}" for pair, plan in held_out)
-    return content_id("evaluation", PROTOCOL, config.model_dump_json(), trained_id, *trained, *pairs)
+    return content_id(
+        "evaluation", PROTOCOL, config.model_dump_json(), trained_id, version_id, *trained, *pairs
+    )
 
 
 def _finished(out: Path, key: str, pictures: bool) -> Evaluation | None:

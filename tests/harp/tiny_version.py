@@ -53,6 +53,7 @@ def write_version(
                     tar,
                     shard=path,
                     subject=subject,
+                    subject_id=subject_id(subject, seed),
                     kind=kind,
                     split=split,
                     frames=frames,
@@ -89,6 +90,11 @@ def write_version(
     return folder
 
 
+def subject_id(subject: int, seed: int = 0) -> str:
+    """Equal ids mean equal recordings, so those of another seed are others."""
+    return content_id("subject", str(1000 * seed + subject))
+
+
 def disc_path(subject: int, frames: int) -> np.ndarray:
     """(frames, 2) centre of the disc in pixels of the original frame."""
     rng = np.random.default_rng([7, subject])
@@ -111,6 +117,7 @@ def _write_subject(
     *,
     shard: str,
     subject: int,
+    subject_id: str,
     kind: str,
     split: str,
     frames: int,
@@ -119,7 +126,6 @@ def _write_subject(
     fps: float,
     rng: np.random.Generator,
 ) -> list[SampleIndex]:
-    subject_id = content_id("subject", str(subject))
     sides = ("human", "robot") if kind == "pair" else (kind,)
     centres = disc_path(subject, frames)
     points = np.repeat(centres[:, None], keypoints, 1) + np.arange(keypoints)[:, None] * 4

@@ -5,14 +5,13 @@ import pytest
 import torch
 
 from data_schemas.errors import UserError
-from data_schemas.identity import content_id
 from harp.data.config import DataConfig
 from harp.data.frozen_features import FrozenFeatures
 from harp.data.loader import Stage1Loader
 from harp.data.sampling import TransitionSampler
 from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
-from tests.harp.tiny_version import ORIGINAL, disc_path, write_version
+from tests.harp.tiny_version import ORIGINAL, disc_path, subject_id, write_version
 
 CONFIG = DataConfig(pairs_per_batch=3, singles_per_batch=4, context_frames=2, horizon_seconds=(0.2, 0.5))
 
@@ -85,9 +84,7 @@ def test_cues_are_those_of_the_transition_as_shares_of_the_image(folder, tmp_pat
     pairs = TransitionSampler(world.version, CONFIG, 0).draw(0).pairs
     for n, clip in enumerate(pairs):
         path = next(
-            disc_path(number, 9)
-            for number in range(5)
-            if clip.subject.subject_id == content_id("subject", str(number))
+            disc_path(number, 9) for number in range(5) if clip.subject.subject_id == subject_id(number)
         )
         mask = batch.robot_cues.keypoint_mask[n]
         assert not mask[:, 3:].any(), "keypoints that the clip does not have are masked"

@@ -159,8 +159,20 @@ def test_a_version_that_holds_out_what_was_trained_on_is_refused(tmp_path):
     manifest = json.loads((version / "manifest.json").read_text())
     manifest |= {"version_id": other.name, "index_sha256": file_sha256(other / "index.parquet")}
     (other / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="trained on 5 of the 7 held-out pairs of version all-held-out"):
-        evaluate_representation(tmp_path / "run", other, pictures=False)
+    shutil.copytree(tmp_path / "lake", tmp_path / "another")
+    for lake in ("lake", "another"):
+        held_out = tmp_path / lake / "versions" / other.name
+        with pytest.raises(UserError, match="trained on 5 of the 7 held-out pairs of version all-held-out"):
+            evaluate_representation(tmp_path / "run", held_out, pictures=False)
+
+
+def test_one_folder_for_two_versions_holds_the_figures_of_the_last(run, tmp_path):
+    """Versions differ where pairs and frame counts do not, as after another alignment."""
+    for number in (2, 3):
+        lake = tmp_path / str(number)
+        version = write_version(lake, pairs=0, held_out=2, frames=4, keypoints=number, seed=5)
+        result = evaluate_representation(run, version, tmp_path / "out", pictures=False)
+        assert result.version_id == version.name
 
 
 def test_pictures_are_of_the_evaluation_beside_them(run, evaluation, tmp_path):
