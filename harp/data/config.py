@@ -31,8 +31,9 @@ class SourceConfig(BaseModel):
 class AugmentationConfig(BaseModel):
     """Random views of the robot's clips: one crop and one colour change for all frames of a clip.
 
-    Only frames that run through the adapted encoder are changed, with the cue points on them. Human frames and the
-    robot's frozen reference f^{R0} come from the frozen-feature cache, which knows frames as they were published.
+    Human frames stay as they were published; cue points move with the robot's frames. The robot's frozen reference
+    f^{R0} comes from the frozen-feature cache, which knows frames as they were published; the objective `hr`, which
+    pools patch tokens by attention, computes it from the changed frames.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
