@@ -29,7 +29,7 @@ class CommitEvery:
     """A micro-batch ends with `rows` items, but not before `seconds`, and at the latest after `max_seconds`.
 
     The first two keep a fast stage from making hundreds of small files (a commit takes 20 to 40 ms), the third
-    bounds what a kill can lose.
+    bounds what a kill can lose. It is looked at as items finish and, on Ray, every few seconds between.
     """
 
     rows: int = 64
@@ -77,7 +77,7 @@ class MicroBatches:
         self._last_commit = time.monotonic()
 
     def add(self, attempt: Attempt) -> None:
-        """Commits when a micro-batch is full."""
+        """Take what came of an attempt."""
         item, outcome = attempt.item, attempt.outcome
         entry = self._entry(item, outcome, attempt.stats)
         self._entries.append(entry)
@@ -87,6 +87,9 @@ class MicroBatches:
             self.setbacks.pop(item.item_id, None)
         else:
             self.setbacks[item.item_id] = entry
+
+    def commit_if_due(self) -> None:
+        """Commit if the micro-batch is full or has waited long enough."""
         if self._commit_every.is_due(len(self._entries), time.monotonic() - self._last_commit):
             self.commit()
 

@@ -50,9 +50,12 @@ class Executor(AbstractContextManager):
     """A context that outlives one stage, so that the stages of a run share what is dear to start."""
 
     @abstractmethod
-    def run(self, stage: Stage, items: Items, limits: Limits | None = None) -> Generator[Attempt, None, None]:
+    def run(
+        self, stage: Stage, items: Items, limits: Limits | None = None
+    ) -> Generator[Attempt | None, None, None]:
         """One final attempt at every item, in any order, as it finishes; before it those that came to nothing.
 
+        None now and then while nothing finishes, so that the consumer can see to what it holds already.
         Items are taken when a worker is free for them, never ahead. What the stage's `setup` raises, this raises.
         """
 
@@ -60,7 +63,8 @@ class Executor(AbstractContextManager):
 class LocalExecutor(Executor):
     """One batch after another in this process: for tests and debugging. A stage that crashes takes all along.
 
-    There is nobody to enforce limits: the process is the worker.
+    There is nobody to enforce limits: the process is the worker. Nor can it say None while a batch is worked on, so that
+    what is finished waits for the next batch, however long that takes.
     """
 
     def __exit__(self, *exception: object) -> None:

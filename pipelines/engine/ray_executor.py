@@ -54,7 +54,9 @@ class RayExecutor(Executor):
             ray.shutdown()
             self._owns_ray = False
 
-    def run(self, stage: Stage, items: Items, limits: Limits | None = None) -> Generator[Attempt, None, None]:
+    def run(
+        self, stage: Stage, items: Items, limits: Limits | None = None
+    ) -> Generator[Attempt | None, None, None]:
         with self._starting:
             self._connect()
             num_batches = -(-len(items) // stage.batch_size)

@@ -90,8 +90,11 @@ class Pool:
         for hand in parked:
             ray.kill(hand.actor)
 
-    def process(self) -> Generator[Attempt, None, None]:
-        """Work all items off. The consumer's pace is the bound: nothing starts while it holds an attempt."""
+    def process(self) -> Generator[Attempt | None, None, None]:
+        """Work all items off; None after a wait in which none finished, which is `PATIENCE_SECONDS` at most.
+
+        The consumer's pace is the bound: nothing starts while it holds an attempt.
+        """
         while True:
             self._feed()
             nothing_left = self._exhausted and not self._again
@@ -101,6 +104,8 @@ class Pool:
             ready, _ = ray.wait(refs, num_returns=1, timeout=self._patience())
             attempts = [*(self._finish(ready[0]) if ready else ()), *self._kill_overdue()]
             self._feed()
+            if not attempts:
+                yield None
             for attempt in attempts:
                 self._meters.attempt(attempt)
                 yield attempt

@@ -116,10 +116,12 @@ def _process(
     with closing(executor.run(stage, todo, limits)) as attempts:
         try:
             for attempt in attempts:
-                batches.add(attempt)
+                if attempt is not None:
+                    batches.add(attempt)
+                batches.commit_if_due()
                 if insertion.has_company:
                     todo.share()
-                if attempt.final:
+                if attempt is not None and attempt.final:
                     report(batches.num_finished, len(todo))
         finally:
             batches.commit()

@@ -11,6 +11,7 @@ import ray
 from data_schemas.errors import UserError
 from data_schemas.ledger import LedgerEntry
 from harp.ray_address import RayUnavailable
+from pipelines.engine import ray_pool
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ray_executor import RayExecutor
@@ -156,7 +157,18 @@ def test_ray_is_left_to_its_owner(tmp_path: Path, ray_executor: RayExecutor) -> 
 
 def test_workers_end_with_their_stage(tmp_path: Path, ray_executor: RayExecutor) -> None:
     results = ray_executor.run(PowerStage(PowerConfig()), numbers(1, 2, 3))
-    next(results)
+    next(result for result in results if result is not None)
     results.close()
-    (result,) = [r for r in ray_executor.run(PowerStage(PowerConfig()), numbers(4))]
+    (result,) = [r for r in ray_executor.run(PowerStage(PowerConfig()), numbers(4)) if r is not None]
     assert isinstance(result.outcome, Done)
+
+
+def test_a_wait_for_a_slow_item_is_no_wait_for_the_consumer(
+    monkeypatch: pytest.MonkeyPatch, ray_executor: RayExecutor
+) -> None:
+    monkeypatch.setattr(ray_pool, "PATIENCE_SECONDS", 0.1)
+    *waits, result = ray_executor.run(PowerStage(PowerConfig(seconds=1.0)), numbers(1))
+    assert result is not None
+    assert isinstance(result.outcome, Done)
+    assert len(waits) >= 5
+    assert set(waits) == {None}

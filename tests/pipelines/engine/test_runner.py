@@ -1,5 +1,6 @@
 """Planning, outcomes, retries and the ledger, on the local executor."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from data_schemas.errors import UserError
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine import ledger
 from pipelines.engine.commits import CommitEvery
+from pipelines.engine.executor import Items, Limits
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.runner import run_stage
+from pipelines.engine.stage import Stage
 from pipelines.engine.summary import StageFailed
 from pipelines.engine.work import Work
 from tests.pipelines.engine.toy import Power, PowerConfig, PowerStage, numbers
@@ -129,6 +132,28 @@ def test_micro_batches_are_committed_on_the_way(lake: Lake) -> None:
     options = {"progress": progress, "commit_every": CommitEvery(rows=2, seconds=0.0)}
     run(lake, PowerConfig(), range(5), **options)
     assert seen == [(0, 5, 0), (1, 5, 0), (2, 5, 2), (3, 5, 2), (4, 5, 4), (5, 5, 4)]
+
+
+class OneThenAWait(LocalExecutor):
+    """Ends with what a consumer sees while the last item takes long."""
+
+    def __init__(self, looks: list[int], lake: Lake) -> None:
+        self._looks, self._lake = looks, lake
+
+    def run(self, stage: Stage, items: Items, limits: Limits | None = None):
+        yield from super().run(stage, items, limits)
+        for _ in range(3):
+            time.sleep(0.2)
+            yield None
+            self._looks.append(len(self._lake.ids(Power, stage.key([]))))
+
+
+def test_finished_work_is_committed_while_the_next_item_takes_long(lake: Lake) -> None:
+    rows: list[int] = []
+    every = CommitEvery(max_seconds=0.5)
+    run_stage(PowerStage(PowerConfig()), numbers(1), lake, OneThenAWait(rows, lake), commit_every=every)
+    assert rows[-1] == 1
+    assert len(list(Path(lake.root).rglob("powers/_delta_log/*.json"))) == 2, "the table, and its only row"
 
 
 def test_a_tally_counts_the_latest_attempts(lake: Lake) -> None:
