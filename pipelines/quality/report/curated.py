@@ -10,7 +10,7 @@ from data_schemas.pairs import Alignment, Verdict
 from data_schemas.storage import location
 from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated
-from pipelines.pairing import pair_up
+from pipelines.outlines import RunView, SubjectOutline
 from pipelines.runs import RunRecord, read_sources
 
 
@@ -23,6 +23,8 @@ class Curated:
     """Demonstration id -> clip with its cues."""
     halves: dict[str, tuple[Annotated, Annotated]]
     """Pair id -> (human, robot)."""
+    subjects: dict[str, SubjectOutline]
+    """Subject id -> what verdicts are about."""
     alignments: dict[str, Alignment]
     verdicts: list[Verdict]
     """Rejected ones first."""
@@ -37,17 +39,20 @@ class Curated:
 
     def subject(self, subject_id: str) -> Demonstration:
         """The demonstration that stands for a verdict's subject: a pair's robot half, or the single clip."""
-        if subject_id in self.halves:
-            return self.halves[subject_id][1].demonstration
-        return self.annotated[subject_id].demonstration
+        return self.annotated[self.subjects[subject_id].reference.demonstration_id].demonstration
 
 
 def load_curated(lake: Lake, run: RunRecord) -> Curated:
     """Read and join the tables of a run."""
     keys = run.stage_keys
     root = location(run.raw_root)
-    rows = lake.read(Demonstration, keys["ingest"], read_sources(lake, run)) if "ingest" in keys else {}
-    demonstrations = list({d.demonstration_id: d for d in rows.values()}.values())
+    view = RunView(lake, root, keys, lambda: read_sources(lake, run))
+    demonstrations, pairs, subjects = [], {}, {}
+    if "ingest" in keys:
+        # The stages were given these: of files of equal content one, and ids that say which cue came late.
+        items = [outline.item_id for outline in view.outlines.values()]
+        demonstrations = list(lake.read(Demonstration, keys["ingest"], items).values())
+        pairs, subjects = view.pairs, view.subjects
     wrists = lake.read(WristTrack, keys["wrist_tracks"]) if "wrist_tracks" in keys else {}
     objects = lake.read(ObjectTrack, keys["object_tracks"]) if "object_tracks" in keys else {}
     cameras = lake.read(CameraMotion, keys["camera_motion"]) if "camera_motion" in keys else {}
@@ -64,17 +69,17 @@ def load_curated(lake: Lake, run: RunRecord) -> Curated:
         for d in demonstrations
     }
     halves = {
-        pair.pair_id: (annotated[pair.human.demonstration_id], annotated[pair.robot.demonstration_id])
-        for pair in pair_up(demonstrations).pairs
+        pair_id: (annotated[pair.human.demonstration_id], annotated[pair.robot.demonstration_id])
+        for pair_id, pair in pairs.items()
     }
-    known = set(halves) | set(annotated)
-    shown = [v for v in verdicts.values() if v.subject_id in known]
+    shown = [v for v in verdicts.values() if v.subject_id in subjects]
     sources = {track.source for track in (*wrists.values(), *objects.values())}
     sources |= {track.box_source for track in objects.values()}
     return Curated(
         demonstrations=demonstrations,
         annotated=annotated,
         halves=halves,
+        subjects=subjects,
         alignments=alignments,
         verdicts=sorted(shown, key=lambda v: (v.accepted, v.kind, v.subject_id)),
         models=sorted(sources),

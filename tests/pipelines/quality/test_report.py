@@ -32,7 +32,7 @@ def aligned(clip: Annotated) -> Alignment:
 
 def card(clip: Annotated) -> dict:
     verdict = Verdict("p", "pair", True, [], [], [])
-    curated = Curated([], {}, {"p": (clip, clip)}, {"p": aligned(clip)}, [verdict], [], {})
+    curated = Curated([], {}, {"p": (clip, clip)}, {}, {"p": aligned(clip)}, [verdict], [], {})
     return page._pair_card(curated, verdict)
 
 
