@@ -1,7 +1,12 @@
-"""What a run leaves in the Prefect UI: progress while it goes on, then a table of counts and a page with pictures."""
+"""What a run leaves in the Prefect UI: progress while it goes on, then a table of counts and a page with pictures.
+
+All of it is for show: a server that does not take it spoils no work that is done.
+"""
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import httpx
@@ -25,6 +30,15 @@ SILENT_SECONDS = 120.0
 logger = logging.getLogger(__name__)
 
 
+@contextmanager
+def tolerated(what: str) -> Iterator[None]:
+    """A server that is busy or away makes a warning of an artifact, not a failure of the run."""
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        logger.warning("The server does not take %s: %r", what, error)
+
+
 class StageProgress:
     """Forwards progress to the terminal and, now and then, to a progress artifact of each stage.
 
@@ -40,11 +54,10 @@ class StageProgress:
         self._bars(stage, finished, total)
         if time.monotonic() < self._silent_until:
             return
-        try:
+        self._silent_until = time.monotonic() + SILENT_SECONDS
+        with tolerated(f"the progress of {stage}"):
             self._show(stage, finished, total)
-        except (httpx.HTTPError, PrefectException) as error:
-            logger.warning("The server does not take the progress of %s: %r", stage, error)
-            self._silent_until = time.monotonic() + SILENT_SECONDS
+            self._silent_until = 0.0
 
     def _show(self, stage: str, finished: int, total: int) -> None:
         share = 100.0 * finished / total if total else 100.0
@@ -75,15 +88,16 @@ def counts_table(record: RunRecord) -> None:
         for stage in record.stages
     ]
     description = f"version {record.version_id}" + ("" if record.version_is_new else " (unchanged)")
-    create_table_artifact(rows, key=artifact_key(record.dataset, "counts"), description=description)
+    with tolerated("the table of counts"):
+        create_table_artifact(rows, key=artifact_key(record.dataset, "counts"), description=description)
 
 
 def digest_page(curation: Curation) -> None:
     """Verdicts and a contact sheet of some pairs."""
     record = curation.record
-    create_markdown_artifact(
-        digest(curation.lake, record, curation.view), key=artifact_key(record.dataset, "digest")
-    )
+    page = digest(curation.lake, record, curation.view)
+    with tolerated("the page with pictures"):
+        create_markdown_artifact(page, key=artifact_key(record.dataset, "digest"))
 
 
 def artifact_key(dataset: str, name: str) -> str:

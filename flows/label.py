@@ -8,6 +8,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.artifacts import tolerated
 from flows.parameters import DatasetName, Executor, Precision, Seconds, Text
 from flows.retries import RETRIES
 from flows.versions import find_version, stage1_run
@@ -52,7 +53,8 @@ def label(
         "without labels": ", ".join(f"{reason} {number}" for reason, number in labels.left_out.items()),
         "seconds": round(done.summary.seconds, 1),
     }
-    create_table_artifact([row], key="labels", description=f"labels {labels.key}")
+    with tolerated("the table of labels"):
+        create_table_artifact([row], key="labels", description=f"labels {labels.key}")
     return labels.key
 
 
