@@ -17,6 +17,9 @@ from harp.training.stage1 import ADAPTERS, LATENT_ACTION
 from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
 from harp.weights import CATALOG
 
+MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
+"""Weights, configuration and tokenizer in a folder of a pretrained model."""
+
 
 @dataclass(frozen=True)
 class Stage1Models:
@@ -88,14 +91,33 @@ def stage1_identity(run: Path) -> str:
     """`stage1@…`, equal for runs whose models are equal, wherever they lie and whatever they were trained on.
 
     Raises:
-        UserError: no finished run in the folder.
+        UserError: no finished run in the folder, or pretrained files that it names are gone.
     """
     config = finished_config(run)
     parts = {"vision": config.vision, "text": config.text, "latent_action": config.latent_action}
     sizes = json.dumps({name: part and part.model_dump(mode="json") for name, part in parts.items()})
     pretrained = [config.text.model, *(backbone.weights or "" for backbone in config.vision.backbones)]
-    revisions = [CATALOG[name].model_id if name in CATALOG else name for name in pretrained]
+    revisions = [CATALOG[name].model_id if name in CATALOG else _content(name) for name in pretrained]
     if not all(backbone.weights for backbone in config.vision.backbones):
         revisions.append(f"drawn from seed {config.seed}")
     files = [file_sha256(run / name) for name in (ADAPTERS, LATENT_ACTION) if (run / name).is_file()]
     return f"stage1@{content_id('stage1', sizes, *revisions, *files)}"
+
+
+def _content(pretrained: str) -> str:
+    """Hash of pretrained files given by their path; nothing for none.
+
+    Raises:
+        UserError: they are gone.
+    """
+    if not pretrained:
+        return ""
+    path = Path(pretrained)
+    if path.is_file():
+        return file_sha256(path)
+    files = sorted(file for kind in MODEL_FILES for file in path.glob(kind))
+    if not files:
+        raise UserError(
+            f"The pretrained files that the run names are gone from {path}: put them there again, or train anew."
+        )
+    return content_id("pretrained", *(part for file in files for part in (file.name, file_sha256(file))))
