@@ -1,6 +1,8 @@
 """How a training run tells of itself: a line every tenth of the steps in the log, or bars in a terminal."""
 
+import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harp.progress import ProgressBars
-from harp.training.metrics import read_metrics
 
 logger = logging.getLogger(__name__)
 
 SHOWN = ("loss", "paired_distance", "accuracy", "action_l1")
 """Metrics worth a look while a run goes on."""
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""At what workers elsewhere log."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,13 @@ def followed(run: Path, steps: int, step: Callable[[int, int, dict[str, float]],
     finished = threading.Event()
 
     def follow() -> None:
-        told = len(read_metrics(run))
-        while not finished.wait(1.0):
-            rows = read_metrics(run)
-            if len(rows) > told:
-                step(len(rows), steps, rows[-1])
-            told = len(rows)
+        log = GrowingLog(run / "metrics.jsonl")
+        told = log.look()
+        while not finished.wait(SECONDS_BETWEEN_LOOKS):
+            rows = log.look()
+            if rows > told:
+                step(rows, steps, log.last)
+            told = rows
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -74,6 +79,32 @@ def followed(run: Path, steps: int, step: Callable[[int, int, dict[str, float]],
     finally:
         finished.set()
         thread.join()
+
+
+class GrowingLog:
+    """Counts the rows of a log that others write; a look reads what was appended since the last one."""
+
+    def __init__(self, path: Path) -> None:
+        self.last: dict[str, float] = {}
+        """The last whole row."""
+        self._path = path
+        self._inode, self._bytes, self._rows = -1, 0, 0
+
+    def look(self) -> int:
+        """Whole rows so far, of which a run that continues may have fewer than were there before."""
+        if not self._path.is_file():
+            return 0
+        with self._path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._inode or status.st_size < self._bytes:  # cut back: another file
+                self._inode, self._bytes, self._rows = status.st_ino, 0, 0
+            file.seek(self._bytes)
+            *rows, _ = file.read().split(b"\n")  # what follows the last line break is still being written
+        self._bytes += sum(len(row) + 1 for row in rows)
+        self._rows += len(rows)
+        if rows:
+            self.last = json.loads(rows[-1])
+        return self._rows
 
 
 def describe(metrics: dict[str, float]) -> str:
