@@ -6,6 +6,8 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from data_schemas.storage import location
+from data_schemas.versions import LATEST
 from flows.parameters import Change, Count, DatasetName, Text
 from flows.retries import RETRIES
 from flows.versions import find_version, stage1_run
@@ -15,6 +17,7 @@ from harp.training.config import Stage1Config
 from harp.training.progress import bars
 from harp.training.ray_workers import OnRay
 from harp.training.stage1 import train_stage1
+from harp.training.stage1_version import begun_on
 
 
 @flow(name="train", validate_parameters=True)
@@ -32,13 +35,15 @@ def train(
     Args:
         lake: folder of the lake with the version.
         out: folder of the run; by default `runs/stage1-<version>`.
-        version: id, or `latest`.
+        version: id, or `latest`; a run in `out` that was begun on it stays with its version.
         recipe: `laptop`, `paper`, or a YAML file.
         overrides: `key.path=value` changes to the recipe.
         workers: more than one run on Ray, on the cluster at RAY_ADDRESS where that is set.
         dataset: whose latest version, where the lake has several data sets.
     """
-    config, folder = load_stage1_recipe(recipe, overrides or []), find_version(lake, version, dataset)
+    config = load_stage1_recipe(recipe, overrides or [])
+    begun = begun_on(Path(out), location(lake), dataset) if out and version == LATEST else None
+    folder = begun or find_version(lake, version, dataset)
     run = Path(out) if out else stage1_run(folder)
     optimize(config, folder, run, workers)
     return str(run)

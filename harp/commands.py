@@ -26,7 +26,12 @@ app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 
-VersionOption = Annotated[str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")]
+VersionOption = Annotated[
+    str,
+    typer.Option(
+        help="Version id, 'latest', or the path of a version's folder; a run begun on 'latest' stays with its version."
+    ),
+]
 
 
 @train_app.command("stage1")
@@ -57,19 +62,24 @@ def train_stage1(
       harp train stage1 --version latest --lake lake --out runs/stage1 --set training.steps=500
       harp train stage1 --lake lake --out runs/l2 --row harp-l2 --workers 4 --address ray://head:10001
     """
+    from data_schemas.versions import LATEST
     from harp.data.version import version_folder
     from harp.recipes import load_stage1_recipe
     from harp.recipes.rows import row_overrides
     from harp.training.curves import draw_run
     from harp.training.progress import bars
     from harp.training.stage1 import train_stage1 as run
+    from harp.training.stage1_version import begun_on
 
     overrides = [*(row_overrides(row) if row else []), *(set_ or [])]
-    config, folder = load_stage1_recipe(recipe, overrides), version_folder(lake, version)
+    config = load_stage1_recipe(recipe, overrides)
+    folder = (begun_on(out, lake) if version == LATEST else None) or version_folder(lake, version)
     with bars() as observers:
         result = run(config, folder, out, launch=launcher(workers, out, address), observers=observers)
     if result.already_finished:
-        console.print(f"Nothing to do: {out} holds this run, finished after {result.steps} steps.")
+        console.print(
+            f"Nothing to do: {out} holds this run on version {result.version_id}, finished after {result.steps} steps."
+        )
     else:
         console.print(
             f"Trained {result.steps} steps; curves: {draw_run(out)}. Next: harp evaluate representation --run {out}"
