@@ -76,7 +76,13 @@ class FrozenFeatures:
     def _read(self, what: str, draw: ClipDraw, side: str, part: slice) -> torch.Tensor:
         places = map(draw.subject.locate, draw.frames[part])
         rows = [self._row(what, segment, side, local) for segment, local in places]
-        return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0)
+        return torch.from_numpy(np.stack(rows) if rows else self._no_rows(what))
+
+    def _no_rows(self, what: str) -> np.ndarray:
+        """(0, D) or (0, P, D), so that it stacks and joins like a selection that has frames."""
+        assert self._plan is not None
+        P, D = self._plan.patches
+        return np.empty((0, D), np.float32) if what == "pooled" else np.empty((0, P, D), np.int16)
 
     def _row(self, what: str, segment: SampleIndex, side: str, local: int) -> np.ndarray:
         return self._map(what, segment.shard)[self._rows(segment.shard)[what, segment.key, side] + local]

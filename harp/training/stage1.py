@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from data_schemas.errors import UserError
+from data_schemas.storage import everywhere
 from harp.data.frozen_features import Encode, FrozenFeatures
 from harp.data.loader import Stage1Loader
 from harp.data.sampling import TransitionSampler
@@ -82,13 +83,15 @@ def train_stage1(
         TrainingDiverged: a loss or gradient is not finite.
     """
     observers = observers or logged()
+    version_root, out = everywhere(version_root), everywhere(out)
+    features = everywhere(feature_folder or out.parent / "frozen_features")
     version = PublishedVersion.open(version_root, config.data.other_versions)
     with RunFolder(out, config, version).claimed() as folder:
         if folder.result:
             logger.info("Stage 1 in %s is finished; nothing to do", out)
             return Stage1Result(out, **folder.result, already_finished=True)
         logger.info("Stage 1 on %s", version.describe())
-        paths = WorkerPaths(version_root, out, feature_folder or out.parent / "frozen_features")
+        paths = WorkerPaths(version_root, out, features)
         if launch is None:
             run_worker(config, paths, default_device(), observers)
         else:

@@ -160,6 +160,20 @@ def test_every_switch_trains(version, text, tmp_path, paired, single, objective)
     assert (tmp_path / "run" / OBJECTIVE).is_file() == (objective == "hr")
 
 
+def test_pooling_by_attention_needs_no_context_frames(version, text, tmp_path):
+    finals = []
+    for gigabytes in (0.0, 1.0):  # tokens computed, tokens kept
+        config = tiny_config(
+            text,
+            training__steps=1,
+            training__human_token_cache_gb=gigabytes,
+            data__context_frames=0,
+            losses={"alignment": {"objective": "hr"}},
+        )
+        finals.append(train_stage1(config, version, tmp_path / str(gigabytes)).final)
+    assert finals[0]["alignment"] == pytest.approx(finals[1]["alignment"], rel=1e-2)  # kept in bfloat16
+
+
 @pytest.mark.parametrize("objective", ["hr", "hr_style"])
 def test_alignment_alone_has_no_latent_action_model(version, text, tmp_path, objective):
     config = tiny_config(
@@ -208,6 +222,29 @@ def test_a_loss_that_is_not_finite_names_step_and_data(version, text, tmp_path):
     ):
         train_stage1(config, version, tmp_path / "run")
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_workers_that_begin_in_another_folder_find_lake_run_and_features(
+    version, text, tmp_path, monkeypatch
+):
+    (tmp_path / "elsewhere").mkdir()
+
+    def launch(worker):
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path / "elsewhere")
+            worker(torch.device("cpu"))
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lake").symlink_to(version.parents[1])
+    config, relative = (
+        tiny_config(text, training__steps=1),
+        Path("lake") / version.relative_to(version.parents[1]),
+    )
+    train_stage1(config, relative, Path("runs/a"), launch=launch)
+    train_stage1(config, relative, Path("runs/b"), launch=launch, feature_folder=Path("features"))
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "lake", "runs", "features"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"a", "b", "frozen_features"}
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_result_file_is_plain_json(version, text, tmp_path):
