@@ -16,6 +16,8 @@ from harp.vision.config import LAPTOP, PAPER, VisionConfig
 PROMPT = "In: What action should the robot take to {instruction}?\nOut:"
 """Prismatic's plain prompt; the answer follows after one space."""
 
+Bounds = Literal["quantiles", "extremes"]
+
 EXTRA_ROWS = 64
 """Rows that the embedding table grows by, for `<PAD>` and the latent actions."""
 
@@ -105,6 +107,8 @@ class ActionConfig(_Frozen):
     """Clip the normalized state to ±1; the authors do not on CALVIN."""
     latent_head_width: int = 512
     """Of the `latent` head."""
+    bounds: Bounds = "quantiles"
+    """What of the statistics stands at -1 and 1: q01 and q99, or minimum and maximum as OpenVLA-OFT has it on ALOHA."""
 
 
 class PolicyConfig(_Frozen):
@@ -120,6 +124,8 @@ class PolicyConfig(_Frozen):
     """Size of the codebook, K of §3.2."""
     codes_per_action: int = Field(default=4, gt=0)
     """Latent-action tokens per transition, N_q."""
+    codes_of: str | None = None
+    """Identity of the stage-1 model whose codes it learned; none where that is not known, or it learned none."""
     action: ActionConfig | None = None
     image: ImageConfig = ImageConfig()
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -18,7 +18,8 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the D dimensions of a vector: quantiles, and which dimensions they normalize; float64 (D,)."""
+    """Of the D dimensions of a vector: what stands at -1 and 1 (quantiles, but for checkpoints of other bounds), and which
+    dimensions they normalize; float64 (D,)."""
 
     q01: NDArray[np.float64]
     q99: NDArray[np.float64]

@@ -1,7 +1,8 @@
 """Files of statistics: the authors' `normalization.json` and OpenVLA-OFT's `dataset_statistics.json`.
 
-Both map a data set's name to `{"action": {"q01", "q99", "mask"}, "proprio": {…}}`; OpenVLA-OFT's has minimum, maximum,
-mean, standard deviation and counts besides, which nothing here needs. A missing mask means all dimensions.
+Both map a data set's name to `{"action": {"q01", "q99", "mask"}, "proprio": {…}}`; OpenVLA-OFT's has minimum and maximum,
+by which it normalizes on ALOHA without saying so in the file, and mean, standard deviation and counts, which nothing here
+needs. A missing mask means all dimensions.
 """
 
 import json
@@ -12,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from data_schemas.errors import UserError
+from harp.policy.config import Bounds
 from harp.policy.normalization import Normalization, Statistics
 
 AUTHORS_FILE = "normalization.json"
 OFT_FILE = "dataset_statistics.json"
+BOUNDS: dict[Bounds, tuple[str, str]] = {"quantiles": ("q01", "q99"), "extremes": ("min", "max")}
+"""What stands at -1 and at 1."""
 
 
 def write_normalization(path: Path, by_dataset: Mapping[str, Normalization]) -> None:
@@ -55,11 +59,12 @@ def oft_statistics(
     return entry | {"num_transitions": num_steps, "num_trajectories": num_trajectories}
 
 
-def read_normalization(path: Path) -> dict[str, Normalization]:
+def read_normalization(path: Path, bounds: Bounds = "quantiles") -> dict[str, Normalization]:
     """Read either file.
 
     Args:
         path: the file, or a folder that holds one of them.
+        bounds: what the policy was trained with.
 
     Raises:
         UserError: no such file, or other content.
@@ -71,14 +76,14 @@ def read_normalization(path: Path) -> dict[str, Normalization]:
         path = files[0]
     try:
         content = json.loads(path.read_text())
-        return {name: _entry(entry) for name, entry in content.items()}
+        return {name: _entry(entry, *BOUNDS[bounds]) for name, entry in content.items()}
     except FileNotFoundError:
         raise UserError(f"There is no statistics file {path}.") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} does not map data sets to 'action' statistics with 'q01' and 'q99' "
+            f"{path} does not map data sets to 'action' statistics with {' and '.join(map(repr, BOUNDS[bounds]))} "
             f"({type(error).__name__}: {error})."
         ) from None
 
@@ -97,10 +102,9 @@ def choose(by_dataset: Mapping[str, Normalization], dataset: str | None) -> Norm
     return by_dataset[dataset]
 
 
-def _entry(entry: Mapping[str, Any]) -> Normalization:
+def _entry(entry: Mapping[str, Any], low: str, high: str) -> Normalization:
+    def statistics(values: Mapping[str, Any]) -> Statistics:
+        return Statistics.checked(values[low], values[high], values.get("mask"))
+
     proprio = entry.get("proprio")
-    return Normalization(_statistics(entry["action"]), _statistics(proprio) if proprio else None)
-
-
-def _statistics(entry: Mapping[str, Any]) -> Statistics:
-    return Statistics.checked(entry["q01"], entry["q99"], entry.get("mask"))
+    return Normalization(statistics(entry["action"]), statistics(proprio) if proprio else None)

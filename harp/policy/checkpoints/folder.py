@@ -109,14 +109,23 @@ def load_policy(folder: Path, config: PolicyConfig | None = None) -> LoadedPolic
     tokenizer = load_tokenizer(config, folder if (folder / TOKENIZER_FILE).is_file() else None)
     normalization = {}
     if any((folder / name).is_file() for name in (AUTHORS_FILE, OFT_FILE)):
-        normalization = read_normalization(folder)
+        normalization = read_normalization(folder, config.action.bounds if config.action else "quantiles")
     if config.action is None:
         return LoadedPolicy(vla.eval(), None, tokenizer, normalization)
     policy = build_action_policy(vla)
+    load_heads(policy, folder)
+    return LoadedPolicy(vla.eval(), policy.eval(), tokenizer, normalization)
+
+
+def load_heads(policy: ActionPolicy, folder: Path) -> None:
+    """Fill the action head, and the projector of the robot's state where the policy has one.
+
+    Raises:
+        UserError: files missing or not fitting.
+    """
     load_head(policy.action_head, _head_file(folder, ACTION_HEAD))
     if policy.proprio_projector is not None:
         load_head(policy.proprio_projector, _head_file(folder, PROPRIO_PROJECTOR))
-    return LoadedPolicy(vla.eval(), policy.eval(), tokenizer, normalization)
 
 
 def policy_in(path: str | Path) -> Path | None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from harp.policy.checkpoints.folder import find_policy
 from harp.policy.checkpoints.openvla_config import openvla_config, openvla_preprocessor
 from harp.policy.config import POLICIES, PolicyConfig
 from harp.policy.normalization import Normalization, Statistics
+from harp.policy.normalization_files import oft_statistics
 from harp.policy.prismatic import PrismaticVLA
 from harp.policy.tokenizer import load_tokenizer
 from tests.harp.policy.tiny_policy import ACTION, LANGUAGE, observations, tiny_config, tiny_vla
@@ -160,6 +162,14 @@ def test_authors_folder_predicts_as_its_source(tmp_path, monkeypatch):
     described = load_policy(tmp_path)
     assert described.policy is not None
     assert torch.equal(described.policy.predict(seen), policy.predict(seen))
+    steps = np.random.default_rng(0).normal(size=(50, 5))
+    values = {"action": (steps[:, :4], Statistics.of(steps[:, :4])), "proprio": (steps, Statistics.of(steps))}
+    (tmp_path / "dataset_statistics.json").write_text(json.dumps({"aloha": oft_statistics(values, 1)}))
+    (tmp_path / "normalization.json").unlink()
+    by_hand["action"]["bounds"] = "extremes"
+    (tmp_path / "policy.json").write_text(json.dumps(by_hand))
+    high = load_policy(tmp_path).normalization["aloha"].action.denormalize(np.ones(4))
+    np.testing.assert_allclose(high, steps[:, :4].max(0), rtol=1e-6)
     (tmp_path / "policy.json").unlink()
     for step in (tmp_path / "action_head.pt", tmp_path / "proprio_projector.pt"):  # OpenVLA-OFT's names
         step.rename(step.with_name(f"{step.stem}--150000_checkpoint.pt"))

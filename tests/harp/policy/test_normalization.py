@@ -111,6 +111,20 @@ def test_openvla_oft_file(tmp_path):
         choose(read, "c")
 
 
+def test_a_policy_of_aloha_is_read_between_its_extremes(tmp_path):
+    steps = np.random.default_rng(0).normal(size=(500, 14))
+    entry = oft_statistics({name: (steps, Statistics.of(steps)) for name in ("action", "proprio")}, 4)
+    (tmp_path / "dataset_statistics.json").write_text(json.dumps({"aloha": entry}))
+    read = read_normalization(tmp_path, "extremes")["aloha"]
+    assert read.proprioception is not None
+    for statistics in (read.action, read.proprioception):
+        np.testing.assert_allclose(statistics.denormalize(np.ones(14)), steps.max(0), rtol=1e-6)
+        np.testing.assert_allclose(statistics.denormalize(-np.ones(14)), steps.min(0), rtol=1e-6)
+    write_normalization(tmp_path / "normalization.json", {"aloha": read})
+    with pytest.raises(UserError, match="'action' statistics with 'min' and 'max'"):
+        read_normalization(tmp_path, "extremes")
+
+
 def test_missing_mask_means_all_and_damage_is_one_sentence(tmp_path):
     path = tmp_path / "normalization.json"
     path.write_text(json.dumps({"x": {"action": {"q01": [0, 0], "q99": [1, 1]}}}))
