@@ -63,25 +63,39 @@ class LabelSet(BaseModel):
     """UTC, ISO 8601; of the last call, also when it found nothing to do."""
 
 
-def read_label_set(lake: Path, labels: str, version_id: str | None = None) -> LabelSet:
+def read_label_set(
+    lake: Path, labels: str, version_id: str | None = None, model: str | None = None
+) -> LabelSet:
     """A finished labelling by its key, by the beginning of it, or the one asked for last (`latest`).
 
     Args:
         version_id: take only labellings of this version.
+        model: and of these only what this stage-1 model made.
 
     Raises:
-        UserError: there is none, or several keys begin so.
+        UserError: there is none, several keys begin so, or the one meant is by another model.
     """
     known = [LabelSet.model_validate_json(path.read_text()) for path in (lake / LABELS).glob("*.json")]
     known = [each for each in known if version_id in (None, each.version_id)]
+    of = f" of version {version_id}" if version_id else ""
     if not known:
-        of = f" of version {version_id}" if version_id else ""
         raise UserError(f"The lake {lake} has no labels{of} yet: make some with `harp label --model RUN`.")
+    own = [each for each in known if model in (None, each.model)]
     if labels == LATEST:
-        return max(known, key=lambda each: each.finished_at)
+        if not own:
+            others = ", ".join(sorted({each.model for each in known}))
+            raise UserError(
+                f"The lake {lake} has labels{of} by {others}, none by {model}: make some with `harp label --model RUN`."
+            )
+        return max(own, key=lambda each: each.finished_at)
     found = [each for each in known if each.key.startswith(labels)]
     if len(found) != 1:
         keys = ", ".join(sorted(each.key for each in found or known))
         what = "several labellings begin with" if found else "no labelling is called"
         raise UserError(f"In {lake} {what} '{labels}'; there are {keys}.")
+    if found[0] not in own:
+        raise UserError(
+            f"The labels {found[0].key} are by {found[0].model} and the encoder is of {model}; "
+            "give the run that made the labels, or labels that this one made."
+        )
     return found[0]

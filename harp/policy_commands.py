@@ -33,7 +33,10 @@ def train_stage2(
     stage1: Stage1Option = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option(help="Key of a labelling by `harp label`, or 'latest'; may be repeated for a mixture."),
+        typer.Option(
+            help="Key of a labelling by `harp label`, or 'latest'; may be repeated for a mixture. Default: the newest "
+            "by the stage-1 run."
+        ),
     ] = None,
     version: Annotated[
         str | None, typer.Option(help="Version id or 'latest': takes its newest labels where none are named.")
@@ -58,13 +61,17 @@ def train_stage2(
 
       harp train stage2 --labels 3fa2c1 --labels 90be77 --stage1 runs/stage1 --recipe smollm2-135m --workers 4
     """
+    from data_schemas.versions import LATEST
     from harp.data.version import PublishedVersion, version_folder
     from harp.recipes import load_stage2_recipe
     from harp.training.policy_run import Start
     from harp.training.progress import bars
     from harp.training.stage2 import train_stage2 as run
+    from harp.training.stage2_config import begun_labels
 
     config = load_stage2_recipe(recipe, set_ or [])
+    if version == LATEST and begun_labels(out):
+        version = None  # a run that has begun keeps the labels it began with
     version_id = PublishedVersion.open(version_folder(lake, version)).version_id if version else None
     with bars() as observers:
         result = run(
@@ -84,8 +91,8 @@ def train_stage3(
     policy: Annotated[
         str,
         typer.Option(
-            help="Folder of stage 2 (its run or the policy in it), or tiny, smollm2-135m, llama-2-7b to begin "
-            "without latent pretraining."
+            help="Folder of stage 2 (its run or the policy in it), or of stage 3, whose action head is trained on; or "
+            "tiny, smollm2-135m, llama-2-7b to begin without latent pretraining."
         ),
     ],
     demonstrations: Annotated[Path, typer.Option(help="Folder of robot demonstrations with actions.")],

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id, file_sha256
+from data_schemas.storage import everywhere
 from harp.policy.checkpoints import load_vla_weights
 from harp.policy.checkpoints.folder import CONFIG_FILE, POLICY
 from harp.policy.config import PolicyConfig
@@ -117,6 +118,12 @@ class Start:
     """Copy that run's adapters; otherwise they begin at the identity."""
     base: Path | None = None
     """Checkpoint of the whole vision-language(-action) model."""
+
+    def everywhere(self) -> "Start":
+        """The same for workers that begin in other folders."""
+        return replace(
+            self, stage1=self.stage1 and everywhere(self.stage1), base=self.base and everywhere(self.base)
+        )
 
 
 def build_vla(config: PolicyConfig, start: Start) -> tuple[PrismaticVLA, PolicyTokenizer]:

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from data_schemas.storage import everywhere
 from harp.data.policy_labels import LabelledVersions, Transition, TransitionDraws, clips_of, majority_codes
 from harp.data.policy_loader import Stage2Loader, collate
 from harp.data.shards import ShardReader
@@ -28,7 +29,7 @@ from harp.training.policy_run import (
 )
 from harp.training.progress import Observers
 from harp.training.stage1 import Launch
-from harp.training.stage2_config import Stage2Config, label_sets, resolve_stage2
+from harp.training.stage2_config import Stage2Config, begun_labels, label_sets, resolve_stage2
 from harp.training.stage2_features import ClipFeatures
 from harp.training.stage2_module import Stage2
 
@@ -48,7 +49,8 @@ def train_stage2(
     """Train on labelled versions of a lake, into the folder `out`.
 
     Args:
-        labels: keys of labellings, mixed with equal weights; the recipe's sources, else the newest, by default.
+        labels: keys of labellings, mixed with equal weights; the recipe's sources, else the newest of the stage-1
+            run, by default. A run that has begun keeps the newest of its beginning.
         version_id: whose newest labelling is meant where no labels are named.
         start: the stage-1 run, which gives the encoder, and the checkpoint to start from.
         features_folder: where kept features lie, for all runs; `clip_features` beside `out` by default.
@@ -60,12 +62,15 @@ def train_stage2(
         events and the last checkpoint. `tests` are held-out accuracies, beside the most frequent codes'.
 
     Raises:
-        UserError: no such labels, another run in `out`, weights that do not fit, a batch that cannot be split.
+        UserError: no such labels, labels of another stage-1 model, another run in `out`, weights that do not fit, a batch that cannot be split.
         TrainingDiverged: a loss or gradient is not finite.
     """
-    start = replace(start or Start(), adapters=config.adapters == "stage1")
-    resolved = resolve_stage2(config, label_sets(lake, labels, version_id, config), start)
-    worker = partial(run_worker, resolved, lake, out, start, features_folder or out.parent / "clip_features")
+    lake, out = everywhere(lake), everywhere(out)
+    features_folder = everywhere(features_folder or out.parent / "clip_features")
+    start = replace((start or Start()).everywhere(), adapters=config.adapters == "stage1")
+    chosen = label_sets(lake, labels, version_id, config, start, begun_labels(out))
+    resolved = resolve_stage2(config, chosen, start)
+    worker = partial(run_worker, resolved, lake, out, start, features_folder)
     return run_policy_stage(resolved, resolved.training, worker, out, launch, observers)
 
 

@@ -1,5 +1,6 @@
 """Configuration of stage 2: everything that a run's result depends on."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from data_schemas.errors import UserError
 from data_schemas.latent_actions import LabelSet, read_label_set
+from data_schemas.versions import LATEST
 from harp.data.policy_labels import LabelDataConfig, LabelSource
 from harp.policy.config import PolicyConfig, preset
 from harp.training.config import PolicyTrainingConfig
@@ -62,7 +64,12 @@ def resolve_stage2(config: Stage2Config, labels: Sequence[LabelSet], start: Star
             "The adapters are to be those of stage 1 and no run is given: name it by --stage1, or set adapters=identity."
         )
     policy = config.policy.model_dump()
-    policy |= {"num_codes": labels[0].codebook_size, "codes_per_action": labels[0].codes_per_action}
+    first = labels[0]
+    policy |= {
+        "num_codes": first.codebook_size,
+        "codes_per_action": first.codes_per_action,
+        "codes_of": first.model,
+    }
     if start.stage1:
         policy["vision"] = finished_config(start.stage1).vision.model_dump()
     named = config.data.sources or tuple(LabelSource(labels=each.key) for each in labels)
@@ -81,18 +88,38 @@ def resolve_stage2(config: Stage2Config, labels: Sequence[LabelSet], start: Star
 
 
 def label_sets(
-    lake: Path, names: Sequence[str], version_id: str | None, config: Stage2Config
+    lake: Path,
+    names: Sequence[str],
+    version_id: str | None,
+    config: Stage2Config,
+    start: Start,
+    begun: Sequence[str] = (),
 ) -> list[LabelSet]:
     """The labellings that the command line, or else the recipe's sources, name.
 
     Args:
         names: keys, or `latest`.
         version_id: whose newest labelling is meant where neither names one.
+        start: the stage-1 run, where there is one, made them: codes of another model mean other things.
+        begun: keys that the run began with, which its `latest` means whatever was labelled since.
 
     Raises:
-        UserError: no such labels, or labels named in both places.
+        UserError: no such labels, labels of another model, or labels named in both places.
     """
     from_recipe = [source.labels for source in config.data.sources]
     if names and from_recipe:
         raise UserError("Labels are named by --labels and by data.sources; use one of the two.")
-    return [read_label_set(lake, name, version_id) for name in names or from_recipe or ["latest"]]
+    keys = list(names or from_recipe or [LATEST])
+    if version_id is None and len(begun) == len(keys):
+        keys = [before if key == LATEST else key for key, before in zip(keys, begun, strict=True)]
+    model = stage1_identity(start.stage1) if start.stage1 else None
+    return [read_label_set(lake, key, version_id, model) for key in keys]
+
+
+def begun_labels(out: Path) -> list[str]:
+    """Keys of the labels that the run in a folder began with; none before it begins."""
+    path = out / "config.json"
+    if not path.is_file():
+        return []
+    sources = json.loads(path.read_text()).get("data", {}).get("sources", [])
+    return [source["labels"] for source in sources if "labels" in source]

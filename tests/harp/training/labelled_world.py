@@ -9,6 +9,7 @@ from data_schemas.latent_actions import LABELS, LabelSet, LatentActions
 from harp.data.version import PublishedVersion
 from harp.training.policy_run import Start
 from harp.training.stage1 import train_stage1
+from harp.training.stage1_models import stage1_identity
 from harp.training.stage2 import train_stage2
 from harp.training.stage2_config import Stage2Config
 from pipelines.engine.lake import Lake
@@ -32,8 +33,9 @@ def make_world(folder: Path) -> World:
     root = write_version(folder / "lake", pairs=2, held_out=1, humans=1, robots=1, frames=FRAMES)
     train_stage1(tiny_config(write_text_encoder(folder / "bert"), training__steps=3), root, folder / "stage1")
     version = PublishedVersion.open(root)
-    write_labels(version, "first", (0.2,))
-    write_labels(version, "several", (0.1, 0.2))
+    model = stage1_identity(folder / "stage1")
+    write_labels(version, "first", (0.2,), model)
+    write_labels(version, "several", (0.1, 0.2), model)
     return World(folder / "lake", version, folder / "stage1")
 
 
@@ -41,7 +43,7 @@ def true_codes(subject: int, side: str) -> list[int]:
     return [subject, CODES - 1 if side == "human" else 0, (3 * subject + len(side)) % CODES, 7]
 
 
-def write_labels(version: PublishedVersion, key: str, horizons: tuple[float, ...]) -> None:
+def write_labels(version: PublishedVersion, key: str, horizons: tuple[float, ...], model: str) -> None:
     subjects = [s for split in ("train", "held_out") for s in version.subjects(split)]
     numbers = {s.subject_id: i for i, s in enumerate(sorted(subjects, key=lambda s: s.subject_id))}
     rows = []
@@ -62,7 +64,7 @@ def write_labels(version: PublishedVersion, key: str, horizons: tuple[float, ...
     labels = LabelSet(
         key=key,
         version_id=version.version_id,
-        model="stage1@0",
+        model=model,
         run="runs/stage1",
         horizon_seconds=horizons,
         codebook_size=CODES,

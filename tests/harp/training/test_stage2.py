@@ -1,17 +1,26 @@
 """Stage 2 on a tiny labelled version: learns by heart, resumes exactly, mixes, keeps frozen what is frozen."""
 
+import contextlib
+import json
+import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from data_schemas.errors import UserError
+from data_schemas.latent_actions import LABELS, LabelSet
+from data_schemas.versions import LATEST_SUFFIX
+from harp import policy_commands
 from harp.data.policy_labels import LabelDataConfig, LabelledVersions, LabelSource, TransitionDraws
 from harp.data.policy_loader import Stage2Loader, collate
 from harp.data.shards import ShardReader
 from harp.policy.checkpoints import load_policy, write_policy
+from harp.policy.checkpoints.folder import read_config
 from harp.policy.predict import predict_codes
 from harp.policy.tokenizer import load_tokenizer
 from harp.training.policy_run import PolicyResult, Start, build_vla
@@ -98,6 +107,78 @@ def test_the_encoder_of_stage_1_takes_the_place_of_the_bases(world, tmp_path, ad
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(vla.vision.state_dict()[name], tensor), name
     assert torch.equal(vla.projector.fc1.weight, base.projector.fc1.weight)
+
+
+def test_labels_are_those_of_the_encoders_model_and_a_begun_run_keeps_them(world, tmp_path):
+    shutil.copytree(world.lake, tmp_path / "lake")
+    labels = tmp_path / "lake" / LABELS
+    (labels / "several.json").unlink()
+    own = LabelSet.model_validate_json((labels / "first.json").read_text())
+
+    def add(key: str, **changes: object) -> None:
+        other = own.model_copy(update={"key": key, "finished_at": "2026-02-01T00:00:00Z", **changes})
+        (labels / f"{key}.json").write_text(other.model_dump_json())
+
+    def begin(**changes: object) -> PolicyResult:
+        start = Start(stage1=world.stage1)
+        return train_stage2(recipe(), tmp_path / "lake", tmp_path / "run", start=start, **changes)  # type: ignore[arg-type]
+
+    add("foreign", model="stage1@other")
+    with pytest.raises(UserError, match=rf"foreign are by stage1@other and the encoder is of {own.model}"):
+        begin(labels=("foreign",))
+    with pytest.raises(Killed):
+        begin(observers=kill_at(3))
+    add("newer")
+    assert begin().steps == 4
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert [source["labels"] for source in config["data"]["sources"]] == ["first"]
+    assert read_config(tmp_path / "run" / "policy").codes_of == own.model == config["policy"]["codes_of"]
+    (labels / "first.json").unlink()
+    (labels / "newer.json").unlink()
+    with pytest.raises(UserError, match=rf"has labels by stage1@other, none by {own.model}"):
+        train_stage2(recipe(), tmp_path / "lake", tmp_path / "other", start=Start(stage1=world.stage1))
+
+
+def test_a_begun_run_of_the_latest_version_is_continued_after_a_newer_one(world, tmp_path, capsys):
+    lake, recipe_file = tmp_path / "lake", tmp_path / "recipe.yaml"
+    shutil.copytree(world.lake, lake)
+    (lake / LABELS / "several.json").unlink()
+    recipe_file.write_text(yaml.safe_dump(recipe().model_dump(mode="json")))
+
+    def publish(version_id: str) -> None:
+        (lake / "versions" / f"tiny{LATEST_SUFFIX}").write_text(json.dumps({"version_id": version_id}))
+
+    def call() -> None:
+        policy_commands.train_stage2(
+            tmp_path / "run", world.stage1, version="latest", lake=lake, recipe=str(recipe_file)
+        )
+
+    publish(world.version.version_id)
+    call()
+    newer = lake / "versions" / "newer"
+    shutil.copytree(lake / "versions" / world.version.version_id, newer)
+    manifest = json.loads((newer / "manifest.json").read_text())
+    (newer / "manifest.json").write_text(json.dumps(manifest | {"version_id": "newer"}))
+    publish("newer")
+    capsys.readouterr()
+    call()
+    assert "Nothing to do" in capsys.readouterr().out
+
+
+def test_workers_may_begin_in_another_folder(world, tmp_path, monkeypatch):
+    shutil.copytree(world.lake.parent, tmp_path / "here")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def launch(worker) -> None:
+        with contextlib.chdir(tmp_path / "elsewhere"):
+            worker(torch.device("cpu"))
+
+    start = Start(stage1=Path("stage1"))
+    config = recipe(data__keep_features=True)
+    train_stage2(config, Path("lake"), Path("run"), labels=("first",), start=start, launch=launch)
+    assert (tmp_path / "here" / "clip_features").is_dir()
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_sources_sides_and_horizons(world):
