@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from data_schemas.errors import BadInput, UserError
+from data_schemas.storage import everywhere
 from harp.data.policy_chunks import Stage3Loader
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints import write_policy
+from harp.policy.checkpoints.folder import load_heads, read_config
 from harp.policy.lora import merge_lora
 from harp.policy.prismatic import PrismaticVLA
 from harp.policy.tokenizer import PolicyTokenizer
@@ -54,8 +56,8 @@ def train_stage3(
     """Train on a folder of demonstrations, into the folder `out`.
 
     Args:
-        policy: folder of stage 2 (its run, or the policy in it), or a name of `harp.policy.config.POLICIES` to begin
-            without latent pretraining.
+        policy: folder of stage 2 (its run, or the policy in it), or of stage 3, whose action head is trained on, or a
+            name of `harp.policy.config.POLICIES` to begin without latent pretraining.
         demonstrations: folder in the layout of `data_schemas.episodes`.
         start: with a named policy the stage-1 run, which then gives the encoder, and a checkpoint to start from; with
             the latent head the stage-1 run that labels the demonstrations.
@@ -67,14 +69,15 @@ def train_stage3(
         The result; `out` then holds the policy's folder, which `harp.policy.predict.Predictor.load` serves.
 
     Raises:
-        UserError: no such policy or demonstrations, an episode that cannot be trained on, another run in `out`, a
-            batch that cannot be split.
+        UserError: no such policy or demonstrations, an action head that does not fit them, an episode that cannot be
+            trained on, another run in `out`, a batch that cannot be split.
         TrainingDiverged: a loss or gradient is not finite.
         RuntimeError: merging the low-rank updates changed the predictions.
     """
-    start, observers = start or Start(), observers or logged()
-    folder = frames_folder or out.parent / "episode_frames"
-    episodes = EpisodeSet.open(demonstrations, folder, config.data.episodes_per_task)
+    start, observers = (start or Start()).everywhere(), observers or logged()
+    policy, out = str(policy_folder(policy) or policy), everywhere(out)
+    folder = everywhere(frames_folder or out.parent / "episode_frames")
+    episodes = EpisodeSet.open(everywhere(demonstrations), folder, config.data.episodes_per_task)
     resolved = resolve_stage3(config, policy, episodes, start)
     if not (out / "result.json").is_file():
         episodes.decode(config.data.cameras, observers.features)
@@ -100,7 +103,10 @@ def run_worker(
     def build() -> Stage3:
         torch.manual_seed(config.seed)
         parts = reload_vla(config.sizes, folder) if folder else build_vla(config.sizes, start)
-        return Stage3(config, *parts).to(device)
+        stage = Stage3(config, *parts)
+        if folder and read_config(folder).action:
+            load_heads(stage.policy, folder)
+        return stage.to(device)
 
     stage = build()
     check_instructions(stage.tokenizer, episodes)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from data_schemas.errors import UserError
+from data_schemas.storage import everywhere
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints.folder import CONFIG_FILE, policy_in, read_config
 from harp.policy.config import POLICIES, ActionConfig, PolicyConfig, preset
@@ -51,6 +52,9 @@ class EpisodeDataConfig(BaseModel):
     cameras: int = Field(default=2, ge=1, le=2)
     """1: third view; 2: third view and wrist."""
     loader_threads: int = Field(default=2, ge=1)
+    crop_area: float | None = Field(default=None, gt=0, le=1)
+    """Share of the area that random crops keep, and later the centre crop of what the robot sees; by default that of the
+    policy it starts from."""
     keep_features: bool = False
     """Compute the frozen encoder's features of every frame once and keep them on disk."""
 
@@ -108,7 +112,8 @@ def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, star
         policy: folder of a policy, or a name of `POLICIES`.
 
     Raises:
-        UserError: neither of the two, a latent head without a stage-1 run, or sizes or weights from two places.
+        UserError: neither of the two, a latent head without its stage-1 run, an action head that does not fit, or sizes
+            or weights from two places.
     """
     folder = policy_folder(policy)
     if config.policy is not None:
@@ -128,28 +133,26 @@ def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, star
     if folder is None and start.stage1:
         sizes["vision"] = finished_config(start.stage1).vision.model_dump()
     if config.head.kind == "latent" and start.stage1:
-        latent = finished_config(start.stage1).latent_action
-        if latent is None or (latent.codebook_size, latent.num_queries) != (
-            sizes["num_codes"],
-            sizes["codes_per_action"],
-        ):
-            raise UserError(
-                f"The codes of {start.stage1} are not those that the policy {policy} was trained on."
-            )
+        sizes["codes_of"] = codes_of(start.stage1, policy, PolicyConfig.model_validate(sizes))
+    if config.data.crop_area is not None:
+        sizes["image"]["crop_area"] = config.data.crop_area
     if config.data.keep_features and sizes["image"]["crop_area"] < 1:
         raise UserError(
-            "Random crops change the features: give data.keep_features=false, or a policy without crops."
+            "Random crops change the features: give data.keep_features=false, or data.crop_area=1."
         )
     collection = episodes.collection
     sizes["cameras"] = config.data.cameras
-    sizes["action"] = ActionConfig(
+    action = ActionConfig(
         head=config.head.kind,
         chunk=config.head.chunk,
         dim=len(collection.actions),
         proprioception_dim=len(collection.proprioception) if config.head.proprioception else None,
         clip_proprioception=config.head.clip_proprioception,
         latent_head_width=config.head.latent_head_width,
-    ).model_dump()
+    )
+    if folder:
+        check_head(folder, action)
+    sizes["action"] = action.model_dump()
     return config.model_copy(
         update={
             "policy": PolicyConfig.model_validate(sizes),
@@ -161,15 +164,55 @@ def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, star
     )
 
 
+def codes_of(run: Path, policy: str, sizes: PolicyConfig) -> str:
+    """Identity of the stage-1 run whose codes a latent head learns.
+
+    Raises:
+        UserError: the policy was trained on the codes of another model.
+    """
+    latent, found = finished_config(run).latent_action, stage1_identity(run)
+    fits = latent and (latent.codebook_size, latent.num_queries) == (sizes.num_codes, sizes.codes_per_action)
+    if not fits or sizes.codes_of not in (None, found):
+        known = sizes.codes_of or f"{sizes.codes_per_action} of {sizes.num_codes}"
+        raise UserError(
+            f"The codes of {run} ({found}) are not those that the policy {policy} was trained on ({known}); give the "
+            "stage-1 run that its labels are of."
+        )
+    return found
+
+
+def check_head(folder: Path, wanted: ActionConfig) -> None:
+    """That the action head of a policy, where it has one, can be trained on.
+
+    Raises:
+        UserError: it has other sizes.
+    """
+    own = read_config(folder).action
+    if own is None:
+        return
+    names = ["head", "dim", "proprioception_dim"]
+    if wanted.head == "latent":
+        names += ["chunk", "latent_head_width"]
+    differing = [name for name in names if getattr(own, name) != getattr(wanted, name)]
+    if differing:
+        found, asked = (", ".join(f"{n}={getattr(c, n)}" for n in differing) for c in (own, wanted))
+        raise UserError(
+            f"{folder} has an action head of {found}, asked for is {asked}; to begin with a new head, start from its "
+            f"policy of stage 2, or give the name of its sizes as policy and --base {folder}."
+        )
+
+
 def policy_folder(policy: str) -> Path | None:
-    """Folder of a policy, also where the folder of its run is given; None for a name of `POLICIES`.
+    """Absolute folder of a policy, also where the folder of its run is given; None for a name of `POLICIES`.
 
     Raises:
         UserError: neither of the two.
     """
     folder = policy_in(policy)
-    if folder or policy in POLICIES:
-        return folder
+    if folder:
+        return everywhere(folder)
+    if policy in POLICIES:
+        return None
     raise UserError(
         f"'{policy}' is neither a folder with {CONFIG_FILE}, as `harp train stage2` writes it, nor one of "
         f"{', '.join(POLICIES)}."

@@ -1,5 +1,6 @@
 """Stage 3 on tiny demonstrations: learns them, resumes exactly, merges, writes what can be served."""
 
+import contextlib
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -12,16 +13,19 @@ from safetensors.torch import load_file
 
 from data_schemas.episodes import VIDEOS, read_episode
 from data_schemas.errors import UserError
+from data_schemas.identity import file_sha256
+from harp.data import policy_episodes
 from harp.data.policy_chunks import Stage3Loader
 from harp.data.policy_episodes import EpisodeSet, action_chunk
 from harp.policy.checkpoints import load_policy, write_policy
+from harp.policy.checkpoints.folder import read_config
 from harp.policy.config import ActionConfig, ImageConfig
 from harp.policy.predict import Predictor, Request
 from harp.policy.tokenizer import load_tokenizer
 from harp.training import stage3_config
 from harp.training.policy_run import Start
 from harp.training.stage1 import train_stage1
-from harp.training.stage1_models import load_stage1
+from harp.training.stage1_models import load_stage1, stage1_identity
 from harp.training.stage3 import train_stage3
 from harp.training.stage3_codes import episode_codes
 from harp.training.stage3_config import Stage3Config
@@ -231,6 +235,45 @@ def test_the_latent_head_learns_codes_of_the_demonstrations(demonstrations, tmp_
         assert codes[0][t].tolist() == expected[0].tolist()
     chunk = Predictor.load(result.policy).act([np.array(frames[0])], "press the dot", [0.0, 5.0])
     assert chunk.shape == (CHUNK, 3)
+    assert read_config(result.policy).codes_of == stage1_identity(tmp_path / "stage1")
+    pretrained = tiny_vla(num_codes=8, vision=stage1.vision, codes_of="stage1@other")
+    write_policy(pretrained, load_tokenizer(pretrained.policy_config), tmp_path / "pretrained")
+    with pytest.raises(UserError, match=r"codes of .*stage1 \(stage1@.*trained on \(stage1@other\)"):
+        train_stage3(config, str(tmp_path / "pretrained"), demonstrations, tmp_path / "other", start=start)
+
+
+def test_a_policy_of_stage_3_keeps_its_action_head(demonstrations, stage2, tmp_path, monkeypatch):
+    first = train_stage3(recipe(training__steps=20), str(stage2), demonstrations, tmp_path / "first")
+    short = {"training__steps": 1, "training__learning_rate": 1e-9, "head__chunk": 2, "data__crop_area": 0.9}
+    second = train_stage3(recipe(**short), str(tmp_path / "first"), demonstrations, tmp_path / "second")
+    for name in ("action_head.pt", "proprio_projector.pt"):
+        before, after = (torch.load(run.policy / name) for run in (first, second))
+        for key, tensor in before.items():
+            torch.testing.assert_close(after[key], tensor, atol=1e-6, rtol=0)
+    assert read_config(second.policy).image.crop_area == 0.9
+    found = (
+        r"an action head of proprioception_dim=2, asked for is proprioception_dim=None; to begin with a new"
+    )
+    stateless = recipe(head__proprioception=False)
+    with pytest.raises(UserError, match=found):
+        train_stage3(stateless, str(first.policy), demonstrations, tmp_path / "third")
+    monkeypatch.setitem(stage3_config.POLICIES, "tiny", tiny_policy_config())
+    start = Start(base=first.policy)  # as the sentence says
+    train_stage3(stateless, "tiny", demonstrations, tmp_path / "third", start=start)
+
+
+def test_workers_may_begin_in_another_folder(demonstrations, stage2, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(demonstrations, tmp_path / "raw")
+    shutil.copytree(stage2, tmp_path / "stage2")
+    monkeypatch.chdir(tmp_path)
+
+    def launch(worker) -> None:
+        with contextlib.chdir(tmp_path / "elsewhere"):
+            worker(torch.device("cpu"))
+
+    train_stage3(recipe(training__steps=1), "stage2", Path("raw"), Path("run"), launch=launch)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
@@ -280,20 +323,32 @@ def test_a_video_that_was_written_again_is_decoded_again(demonstrations, tmp_pat
     assert not np.array_equal(again.frames(again.episodes[0], "third_view"), before)
 
 
-def test_a_dimension_that_moves_by_rounding_only_is_constant(demonstrations, tmp_path):
+def test_a_video_is_hashed_once_however_often_it_is_looked_at(demonstrations, tmp_path, monkeypatch):
+    hashed: list[Path] = []
+    monkeypatch.setattr(
+        policy_episodes, "file_sha256", lambda path: (hashed.append(path), file_sha256(path))[1]
+    )
+    episodes = episode_set(demonstrations, tmp_path)
+    requests(episodes)
+    assert episodes.identity == episodes.identity
+    videos = [path for path in hashed if path.suffix == ".mp4"]
+    assert len(videos) == len(set(videos)) == len(TASKS) * 2 * len(VIDEOS)
+
+
+def test_a_dimension_that_stands_still_or_moves_by_rounding_only_is_held_there(demonstrations, tmp_path):
     episodes = EpisodeSet.open(demonstrations, tmp_path)
     rng = np.random.default_rng(0)
     still = []
     for episode in episodes.episodes:
         actions = episode.actions + np.array([0, 0, 5])
-        actions[:, 1] = 1e-12 * rng.normal(size=STEPS)
+        actions[:, 0], actions[:, 1] = 0, 1e-12 * rng.normal(size=STEPS)
         still.append(replace(episode, actions=actions))
     action = replace(episodes, episodes=tuple(still)).normalization().action
     assert action.mask.tolist() == [True, True, True]  # 4 and 6 are no command within ±1
     normalized = action.normalize(still[0].actions)
-    assert not normalized[:, 1].any()
+    assert not normalized[:, :2].any()
     np.testing.assert_allclose(normalized[:, 2], [1, 1, 1, -1, -1, -1])
-    np.testing.assert_allclose(action.denormalize(normalized)[:, 1], 0, atol=1e-7)
+    np.testing.assert_allclose(action.denormalize(np.full((1, 3), 0.5))[:, :2], 0, atol=1e-7)
 
 
 def test_random_crops_follow_from_the_step(demonstrations, tmp_path):
