@@ -87,6 +87,9 @@ def _explain(error: ValidationError, model: type[BaseModel], recipe: str) -> str
         known = _known_keys(model, problem["loc"][:-1])
         closest = _closest(str(problem["loc"][-1]), known)
         return f"Recipe '{recipe}' has no key '{where}': {closest}known are {', '.join(known)}."
+    if not where:
+        # What does not go together is of the whole recipe, which would drown the sentence.
+        return f"Recipe '{recipe}': {problem['msg'].removeprefix('Value error, ')}."
     found = "" if problem["type"] == "missing" else f" (got {problem['input']!r})"
     return f"Recipe '{recipe}', key '{where}': {problem['msg']}{found}."
 

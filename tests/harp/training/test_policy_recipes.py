@@ -21,6 +21,19 @@ def test_published_settings_of_the_paper_sizes():
     assert (stage2.vision, stage2.adapters) == ("frozen", "stage1")
     assert stage3.lora is not None
     assert (stage3.lora.rank, stage3.lora.alpha, stage3.lora.vision) == (32, 16, True)
+    assert stage3.data.crop_area == 0.9
+
+
+def test_the_encoder_can_be_trained_in_stage_2():
+    changes = ["vision=all", "data.keep_features=false"]
+    assert load_stage2_recipe("tiny", changes).vision == "all"
+    assert load_stage2_recipe("llama-2-7b", [*changes, "training.sharding=false"]).vision == "all"
+    with pytest.raises(UserError) as caught:
+        load_stage2_recipe("tiny", ["vision=all"])
+    assert str(caught.value) == (
+        "Recipe 'tiny': data.keep_features needs a vision encoder that is not trained: give vision=frozen, or "
+        "data.keep_features=false."
+    )
 
 
 def test_changes_of_a_preset_keep_the_rest():
