@@ -56,7 +56,7 @@ class IngestStage(Stage[SourcePayload]):
     """Opens, checks, hashes and indexes one clip per item."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     row = Demonstration
 
     def __init__(self, config: IngestConfig) -> None:

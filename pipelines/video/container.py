@@ -11,6 +11,14 @@ from av.video.stream import VideoStream
 from data_schemas.errors import BadInput
 from data_schemas.storage import on_disk
 
+FORMATS = (
+    "mov,mp4,m4v,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,gif,apng,ogg,mxf,dv,nut,yuv4mpegpipe,"
+    "h264,hevc,obu,ivf,wav"
+)
+"""FFmpeg's names of the formats that are opened. All hold what they show; playlists (HLS, DASH, ffconcat), series of
+pictures and the like read other files, by paths or addresses that whoever wrote them has chosen, or never end. Tracks
+that QuickTime keeps in other files stay closed by FFmpeg's default. WAV is here so that sound alone is named as such."""
+
 
 def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     """Open a file and its first video stream; the caller closes the container.
@@ -20,18 +28,20 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
 
     Raises:
         BadInput: `missing_file`, `truncated_video` (an MP4 or QuickTime file cut before its table of
-            frames), `unreadable_video`, `no_video_stream`, `unsupported_codec`.
+            frames), `unreadable_video` (also what is not of `FORMATS`), `no_video_stream`, `unsupported_codec`.
     """
     if not path.is_file():
         raise BadInput("missing_file", f"{path.name} is not there.", retryable=True)
     try:
-        container = av.open(on_disk(path), "r")
+        container = av.open(on_disk(path), "r", options={"format_whitelist": FORMATS})
     except (av.FFmpegError, OSError) as error:
         missing = _missing_bytes(path)
         if missing:
             raise BadInput("truncated_video", f"{path.name} is cut: {missing}.") from error
         raise BadInput(
-            "unreadable_video", f"{path.name} is no video that FFmpeg can open ({type(error).__name__})."
+            "unreadable_video",
+            f"{path.name} is no video that can be opened ({type(error).__name__}): expected a file that holds its "
+            "pictures itself, such as MP4, Matroska or AVI; a playlist does not.",
         ) from error
     stream = container.streams.best("video")  # which is never a cover picture
     if not isinstance(stream, VideoStream) or stream.codec_context is None:

@@ -40,7 +40,7 @@ class VideoIndex:
         time_base: seconds per unit of `pts`.
         width, height: pixels of a frame as it is shown, turned as the container asks for.
         codec: FFmpeg's name of the format, such as `h264` or `av1`.
-        fps: 1 / median frame interval; the container's nominal rate for a video of one frame.
+        fps: 1 / median frame interval; the container's nominal rate for a video of one frame, 1 where it names none.
     """
 
     pts: np.ndarray
@@ -64,7 +64,7 @@ def index_video(path: Path | str) -> VideoIndex:
     """Decode a video once and index its frames.
 
     Raises:
-        BadInput: `missing_file`, `unreadable_video` (not a video that FFmpeg knows), `no_video_stream`,
+        BadInput: `missing_file`, `unreadable_video` (not a video of `container.FORMATS`), `no_video_stream`,
             `unsupported_codec`, `truncated_video` (the file ends before what its header promises),
             `corrupt_frames` (bytes are there, but frames do not decode or decode damaged), `zero_frames`,
             `bad_timestamps` (frames without a time stamp, or several at the same time),
@@ -164,7 +164,8 @@ class _Scan:
         if len(pts) > 1:
             fps = 1 / (float(np.median(np.diff(pts))) * float(self.stream.time_base))
         else:
-            fps = float(self.stream.average_rate or 0)
+            # A transport stream has no average rate of one frame.
+            fps = float(self.stream.average_rate or self.stream.guessed_rate or 0) or 1.0
         return VideoIndex(
             pts=pts,
             keyframes=np.flatnonzero(np.isin(pts, list(self.key_pts))),

@@ -87,6 +87,24 @@ def test_not_a_video(tmp_path: Path) -> None:
     assert refusal(tmp_path).reason == "missing_file"
 
 
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4"])
+@pytest.mark.parametrize("kind", ["hls", "concat"])
+def test_a_list_of_other_files_is_no_video(
+    make_video: MakeVideo, tmp_path: Path, name: str, kind: str
+) -> None:
+    make_video("secret.ts")
+    folder = tmp_path / "root"
+    folder.mkdir()
+    texts = {
+        "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n../secret.ts\n#EXT-X-ENDLIST\n",
+        "concat": "ffconcat version 1.0\nfile ../secret.ts\n",
+    }
+    (folder / name).write_text(texts[kind])
+    bad = refusal(folder / name)
+    assert bad.reason == "unreadable_video"
+    assert "expected a file that holds its pictures itself" in bad.detail
+
+
 def test_sound_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     with wave.open(str(path), "wb") as file:
@@ -109,6 +127,10 @@ def test_one_frame_is_a_video(make_video: MakeVideo) -> None:
         assert len(reader) == 1
         assert reader.fps == 30
         assert reader.at([0.0, 5.0]).shape[0] == 2
+
+
+def test_one_frame_whose_container_names_no_rate(make_video: MakeVideo) -> None:
+    assert 0 < index_video(make_video("a.ts", count=1)).fps < np.inf
 
 
 def test_frames_without_time_stamps(make_video: MakeVideo) -> None:
