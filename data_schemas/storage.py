@@ -15,8 +15,8 @@ import stat
 import tempfile
 import uuid
 from pathlib import Path
-from typing import BinaryIO, cast
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from fsspec import get_filesystem_class
 from upath import UPath
@@ -26,15 +26,20 @@ from data_schemas.errors import UserError
 SHORTENED_URL = re.compile(r"^([a-z][a-z0-9+.-]+):/(?=[^/])")
 """What `pathlib.Path` makes of a URL, e.g. of an argument that is a path."""
 
+FILE_URL = re.compile(r"^file:(//(localhost)?(?=/)|(?=/[^/]))")
+"""What stands before the path of a file on this machine, also in what `pathlib.Path` makes of the URL."""
+
 
 def location(root: Path | str) -> Path:
-    """The path of a local folder or file, or of one in an object store.
+    """The path of a local folder or file, also as a `file://` URL, or of one in an object store.
 
     Raises:
-        UserError: the URL holds credentials, or its kind of store is not known here.
+        UserError: the URL holds credentials, its kind of store is not known here, or it is a file of another machine.
     """
     if isinstance(root, UPath):
         return root  # type: ignore[return-value]
+    if on_this_machine := FILE_URL.match(str(root)):
+        return Path(os.fsdecode(unquote_to_bytes(str(root)[on_this_machine.end() :])))
     url = SHORTENED_URL.sub(r"\1://", str(root))
     if "://" not in url:
         return Path(root)
@@ -43,6 +48,10 @@ def location(root: Path | str) -> Path:
         raise UserError(
             f"The URL of {parts.scheme}://{parts.hostname}{parts.path} holds credentials: give them in the environment, "
             "as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if parts.scheme == "file":
+        raise UserError(
+            f"{url} is a file of another machine, '{parts.netloc}': expected file:///… or a plain path."
         )
     try:
         get_filesystem_class(parts.scheme)
@@ -79,11 +88,16 @@ def fingerprints(folder: Path, below: bool = False) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     return {
-        os.path.relpath(e["name"], folder.path): f"{e['size']}:{e['ETag']}"
+        os.path.relpath(e["name"], folder.path): f"{e['size']}:{_mark(e)}"
         if e["type"] == "file"
         else "folder"
         for e in found
     }
+
+
+def _mark(entry: dict[str, Any]) -> Any:
+    """What changes with a file's content, by the name that its kind of store has for it."""
+    return entry.get("ETag") or entry.get("etag") or entry.get("mtime")
 
 
 def on_disk(path: Path) -> str | BinaryIO:

@@ -83,7 +83,12 @@ def _state(status: os.stat_result) -> str:
 def _files_below(place: str) -> dict[str, str]:
     """State of every file in a folder, at any depth, by its path there; links are not followed."""
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
-    return {os.path.relpath(path, place): _state(os.lstat(path)) for path in paths}
+    return {_encodable(os.path.relpath(path, place)): _state(os.lstat(path)) for path in paths}
+
+
+def _encodable(name: str) -> str:
+    """A name that may not be UTF-8 on disk, as one that is."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _all_of(states: dict[str, str]) -> str:

@@ -21,7 +21,7 @@ def check_intrinsics(K: np.ndarray, name: str) -> np.ndarray:
     """(3, 3) float64 of a (3, 3) or (3, 4) matrix; raises `bad_calibration_shape`, `bad_calibration`."""
     try:
         K = np.asarray(K, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput("bad_calibration", f"{name} holds intrinsics that are not numbers.") from None
     if K.shape not in ((3, 3), (3, 4)):
         raise BadInput(

@@ -47,7 +47,7 @@ def parse_calibration(side: Mapping[str, Any], name: str) -> tuple[np.ndarray | 
     try:
         times = np.asarray(side.get("effector_times", []), np.float64)
         poses = np.asarray(side.get("effector_poses", []), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput("bad_pose_shape", f"{name}: effector poses are no table of numbers.") from None
     times, poses = check_poses(times, poses, name)
     return K, RobotState(times, poses)

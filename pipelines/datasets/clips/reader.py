@@ -43,13 +43,14 @@ class ClipsReader(Reader[ClipsOptions]):
                     yield self._clip(row, embodiment, camera)
 
     def _clip(self, row: Mapping[str, str], embodiment: str, camera: str) -> SourceClip:
-        video, calibration = row[embodiment], row["calibration"]
+        name, video, calibration = row["pair_id"], row[embodiment], row["calibration"]
         return SourceClip(
             dataset=self.dataset,
             source=video,
             embodiment=embodiment,
             camera=camera,
-            pair_key=row["pair_id"] or None,
+            # What stands before the last slash of a pair key shares a split: a name with slashes stands there as a whole.
+            pair_key=f"{name}/{CAMERA}" if "/" in name else name or None,
             hints={
                 "video": video,
                 "calibration": calibration,

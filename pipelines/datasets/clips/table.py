@@ -7,7 +7,7 @@
 
 The first four columns must be there, the others may be. Paths are relative to the raw root and use forward
 slashes. A row with a `pair_id` and one video is a pair whose other half is missing; a row without `pair_id`
-is a clip that was never meant to be paired.
+is a clip that was never meant to be paired. Every pair is held out or trained on by itself, whatever its name.
 """
 
 import csv
@@ -94,10 +94,15 @@ def _problem(row: Mapping[str, str], seen: Mapping[str, int], shown: dict[str, s
                 f"has '{row[column]}' under {column}, which stands under {other}, too: mend one of the paths."
             )
     for column in ("human", "robot", "calibration"):
-        place = row[column]  # a path object for each would take longer than all else here
-        if place.startswith("/") or (".." in place and ".." in place.split("/")):
-            return (
-                f"has the {column} '{place}', which leads out of the folder: expected a path inside it; copy the file "
-                "there."
-            )
+        if flaw := _flaw(row[column]):
+            return f"has the {column} {row[column]!r}, which {flaw}"
+    return ""
+
+
+def _flaw(place: str) -> str:
+    """What is wrong with a path. It is looked at as text: a path object for each would take longer than all else here."""
+    if place.startswith("/") or (".." in place and ".." in place.split("/")):
+        return "leads out of the folder: expected a path inside it; copy the file there."
+    if "\0" in place:
+        return "holds a NUL character: expected a path; write it anew."
     return ""

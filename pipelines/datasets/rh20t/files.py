@@ -51,7 +51,7 @@ def load_metadata(path: Path, human: bool) -> Metadata:
             rating=rating,
             license=None if license_name is None else str(license_name),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise BadInput(
             "bad_metadata", f"{path.parent.name}/metadata.json: {type(error).__name__} {error}."
         ) from error
@@ -99,7 +99,7 @@ def load_poses(path: Path, serial: str, start_ms: int) -> tuple[np.ndarray, np.n
             return None
         times = np.array([entry["timestamp"] for entry in entries], np.int64)
         rows = [np.asarray(entry["tcp"], np.float64) for entry in entries]
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise BadInput("bad_pose_file", f"{_short(path)}: {type(error).__name__} {error}.") from error
     odd = next((row.shape for row in rows if row.shape != (7,)), None)
     if odd is not None:
@@ -124,7 +124,7 @@ def load_gripper(path: Path, serial: str, start_ms: int) -> tuple[np.ndarray, np
         readings = next((by_serial[s] for s in own_first if len(by_serial.get(s, {}))), {})
         times = np.array(sorted(readings), np.int64)
         millimetres = np.array([readings[t]["gripper_info"][0] for t in sorted(readings)], np.float64)
-    except (TypeError, KeyError, IndexError, ValueError) as error:
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
         raise BadInput("bad_gripper_file", f"{_short(path)}: {type(error).__name__} {error}.") from error
     if not np.isfinite(millimetres).all():
         raise BadInput("bad_gripper_file", f"{_short(path)} holds widths that are not finite.")

@@ -110,11 +110,23 @@ def _walk(root: Path, folder: PurePosixPath, depth: int) -> Iterator[Scene]:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Sorted names of the folders in a folder."""
+    """Sorted names of the folders in a folder; tables hold text, so that one whose name is none is passed over."""
     if is_remote(folder):
         return sorted(name for name, state in fingerprints(folder).items() if state == "folder")
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    for name in [name for name in names if not _is_text(name)]:
+        logger.warning("%s/%r is passed over: its name is not UTF-8, rename it", folder, os.fsencode(name))
+        names.remove(name)
+    return names
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load_instructions(folders: list[Path]) -> dict[str, str]:

@@ -15,6 +15,7 @@ What is kept and what is not:
 - Sound is never opened: faces and voices of volunteers are not ours to spread.
 """
 
+import logging
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,8 @@ from pipelines.datasets.rh20t.files import (
 from pipelines.datasets.rh20t.layout import IN_HAND, Scene, find_scenes, load_instructions, subfolders
 from pipelines.datasets.robot_state import RobotState, check_overlap
 from pipelines.inputs import SourceClip
+
+logger = logging.getLogger(__name__)
 
 
 class RH20TOptions(ReaderOptions):
@@ -64,10 +67,17 @@ class RH20TReader(Reader[RH20TOptions]):
 
         rgb_root = raw_root.joinpath(*PurePosixPath(self.options.rgb).parts)
         for scene in find_scenes(rgb_root):
-            sentence = instructions((rgb_root / scene.folder).parent).get(f"task_{scene.task:04d}", "")
-            cameras = [n for n in subfolders(rgb_root / scene.folder) if n.startswith("cam_")]
-            for camera in cameras or ["cam_"]:  # a scene without cameras is reported as a missing video
-                yield self._clip(scene, camera.removeprefix("cam_"), sentence, raw_root)
+            folder = rgb_root / scene.folder
+            try:
+                sentence = instructions(folder.parent).get(f"task_{scene.task:04d}", "")
+                cameras = [n for n in subfolders(folder) if n.startswith("cam_")]
+                serials = [camera.removeprefix("cam_") for camera in cameras]
+                # A scene without cameras is reported as a missing video.
+                clips = [self._clip(scene, serial, sentence, raw_root) for serial in serials or [""]]
+            except PermissionError as error:
+                logger.warning("%s is left out: %s may not be looked at", folder, error.filename or folder)
+                continue
+            yield from clips
 
     def _clip(self, scene: Scene, serial: str, instruction: str, raw_root: Path) -> SourceClip:
         def below(prefix: str, *parts: str) -> str:

@@ -15,7 +15,9 @@ from pipelines.curate import Curation
 from pipelines.datasets import get_reader
 from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
+from pipelines.outlines import SubjectOutline
 from pipelines.recipe import load_curate_recipe
+from pipelines.shards.subjects import split_of
 from tests.pipelines.datasets.made_rh20t import write_video
 
 HEADER = "pair_id,human,robot,instruction"
@@ -100,7 +102,9 @@ def test_calibration_file(root: Path, suffix: str) -> None:
         ({"K": [[1, 2], [3, 4]]}, "bad_calibration_shape"),
         ({"K": "unknown"}, "bad_calibration"),
         ({"intrinsics": K}, "bad_calibration"),
+        ({"K": [[10**400, 0, 1], [0, 1, 1], [0, 0, 1]]}, "bad_calibration"),
         ({"effector_times": [0.0], "effector_poses": [[0, 0, 1, 1, 0, 0]]}, "bad_pose_shape"),
+        ({"effector_times": [10**400], "effector_poses": [[0, 0, 1, 1, 0, 0, 0]]}, "bad_pose_shape"),
         ({"effector_times": [0.0, 1.0], "effector_poses": [[0, 0, 1, 1, 0, 0, 0]]}, "bad_pose_shape"),
         ({"effector_times": [0.0], "effector_poses": [[float("nan"), 0, 1, 1, 0, 0, 0]]}, "nan_pose"),
         ({"effector_times": [0.0], "effector_poses": [[0, 0, 1, 0, 0, 0, 0]]}, "bad_quaternion"),
@@ -137,6 +141,22 @@ def test_one_human_video_for_several_robots(root: Path) -> None:
     assert read(root)[0].demonstration_id == rows[0].demonstration_id
 
 
+def test_pairs_whose_names_share_a_folder_do_not_share_a_split(root: Path) -> None:
+    def splits(*names: str) -> list[tuple[str | None, str]]:
+        for name in names:
+            (root / name).mkdir(parents=True, exist_ok=True)
+        table(root, *(f"{name},{name}/h.mp4,{name}/r.mp4,push" for name in names))
+        keys = [clip.pair_key for clip in get_reader("clips", {}).discover(root)]
+        assert keys[::2] == keys[1::2], "both halves have the key"
+        subjects = [SubjectOutline("id", "pair", "clips", key, None, None, False) for key in keys[::2]]
+        return [(subject.pair_key, split_of(subject, 0.15)) for subject in subjects]
+
+    assert [key for key, _ in splits("a", "a.b")] == ["a", "a.b"]
+    found = splits(*(f"kitchen/{i}" for i in range(100)))
+    assert len({key for key, _ in found}) == 100
+    assert 5 <= [split for _, split in found].count("held_out") <= 30
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -149,6 +169,7 @@ def test_one_human_video_for_several_robots(root: Path) -> None:
         (["p1,human/a.mp4"], r"line 2 has not 4 fields"),
         (["p1,/etc/passwd,,push"], r"human '/etc/passwd', which leads out of the folder"),
         (["p1,human/../../x.mp4,,push"], r"leads out of the folder"),
+        (["p1,human/a.mp4,,push", "p2,human/\0.mp4,,push"], r"line 3 has the human .* holds a NUL character"),
         (['p1,"human/a.mp4,,push'], r"is no CSV table|has not 4 fields"),
     ],
 )

@@ -13,6 +13,7 @@ from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput, UserError
 from data_schemas.identity import demonstration_id, file_sha256
 from pipelines.datasets import Skip, get_reader
+from pipelines.datasets.ingest import source_work
 from pipelines.inputs import SourceClip
 from tests.pipelines.datasets.made_rh20t import (
     CALIB,
@@ -151,6 +152,42 @@ def test_a_folder_that_may_not_be_listed_stops_nothing(
     assert "lost+found may not be listed" in caplog.text
 
 
+@pytest.mark.parametrize("forbidden", ["scene", "camera"])
+def test_a_scene_that_may_not_be_looked_into_is_left_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, forbidden: str
+) -> None:
+    scandir, stat = os.scandir, Path.stat
+    place = root / ROBOT
+
+    def refused(folder: Path) -> Any:
+        if Path(folder) == place:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    def refused_inside(path: Path, **options: Any) -> os.stat_result:
+        if path.parent == place / f"cam_{SERIAL}":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    if forbidden == "scene":
+        monkeypatch.setattr(os, "scandir", refused)
+    else:
+        monkeypatch.setattr(Path, "stat", refused_inside)
+    assert [clip.embodiment for clip in clips(root)] == ["human"]
+    assert f"{place} is left out" in caplog.text
+
+
+def test_a_name_that_is_not_utf_8_stops_nothing(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    odd = os.fsdecode(b"K\xfcche")
+    (root / odd / scene_name(task=2) / f"cam_{SERIAL}").mkdir(parents=True)
+    (root / ROBOT / f"cam_{odd}").mkdir()
+    (root / "RH20T_cfg3" / "calib" / odd).touch()
+    work = source_work(get_reader("rh20t", {}).discover(root), root)
+    assert len(work.labels) == 2
+    assert caplog.text.count("not UTF-8") == 2
+    assert r"K\xfcche" in caplog.text
+
+
 @pytest.mark.parametrize(("rating", "wanted"), [(0, False), (1, False), (2, True), (9, True)])
 def test_failures_are_filtered_by_rating(root: Path, rating: int, wanted: bool) -> None:
     edit_metadata(root, rating=rating)
@@ -252,6 +289,7 @@ def spoil_poses(root: Path, change: Any) -> None:
         (lambda e: e[3].update(tcp=np.zeros(6)), "bad_pose_shape"),
         (lambda e: e[3]["tcp"].__setitem__(slice(3, 7), 0), "bad_quaternion"),
         (lambda e: e[3].pop("tcp"), "bad_pose_file"),
+        (lambda e: e[3].update(timestamp=10**30), "bad_pose_file"),
         (lambda e: [x.update(timestamp=x["timestamp"] // 1000) for x in e], "poses_outside_clip"),
     ],
 )
@@ -266,11 +304,19 @@ def test_broken_poses(root: Path, change: Any, reason: str) -> None:
         (np.eye(4), "bad_calibration_shape"),
         (np.full((3, 4), np.nan), "bad_calibration"),
         ("x", "bad_calibration"),
+        ([[10**400, 0, 1], [0, 1, 1], [0, 0, 1]], "bad_calibration"),
     ],
 )
 def test_broken_intrinsics(root: Path, matrix: Any, reason: str) -> None:
     save(root / "RH20T_cfg3" / "calib" / str(CALIB) / "intrinsics.npy", {SERIAL: matrix})
     assert refusal(root) == reason
+
+
+def test_numbers_beyond_all_bounds(root: Path) -> None:
+    save(root / ROBOT / "transformed" / "gripper.npy", {SERIAL: {10**30: {"gripper_info": [110]}}})
+    assert refusal(root) == "bad_gripper_file"
+    edit_metadata(root, calib=float("inf"))
+    assert refusal(root) == "bad_metadata"
 
 
 def test_missing_files_are_named(root: Path) -> None:
