@@ -54,13 +54,19 @@ def write_descriptions(root: Path) -> None:
     (root / "task_description.json").write_text(json.dumps(tasks, indent=1))
 
 
-def write_video(path: Path, frames: np.ndarray) -> None:
-    """H.264 at a constant nominal rate; true times lie in timestamps.npy. frames (T, H, W, 3) uint8."""
+def write_video(path: Path, frames: np.ndarray, rate: float = NOMINAL_RATE) -> None:
+    """H.264 at a constant rate; in RH20T's layout a nominal one, as true times lie in timestamps.npy.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+        rate: frames a second.
+    """
+    exact = Fraction(rate).limit_denominator(1000)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=NOMINAL_RATE, options=QUALITY)
+        stream = container.add_stream("libx264", rate=exact, options=QUALITY)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.time_base = Fraction(1, NOMINAL_RATE)
+        stream.time_base = 1 / exact
         stream.codec_context.thread_count = 1
         for i, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")

@@ -100,14 +100,14 @@ def record_trial(environment: TabletopEnvironment, trial: Trial) -> Recording:
     return Recording(observations, np.array(actions), success)
 
 
-def write_episode(root: Path, name: str, trial: Trial, recording: Recording) -> None:
-    """Write one episode; its folder appears only when it is complete."""
+def write_episode(root: Path, name: str, trial: Trial, recording: Recording, rate: float) -> None:
+    """Write one episode at `rate` steps a second; its folder appears only when it is complete."""
     observations = recording.observations
     target, part = root / EPISODES / name, root / EPISODES / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for camera in VIDEOS:
-        write_video(part / f"{camera}.mp4", np.array([getattr(o, camera) for o in observations]))
+        write_video(part / f"{camera}.mp4", np.array([getattr(o, camera) for o in observations]), rate)
     np.savez(
         part / STEPS_FILE,
         actions=recording.actions,
@@ -179,7 +179,7 @@ def generate_demonstrations(
                 if name not in failures and not (config.out / EPISODES / name).exists():
                     recording = record_trial(environment, trial)
                     if recording.success:
-                        write_episode(config.out, name, trial, recording)
+                        write_episode(config.out, name, trial, recording, RATE)
                     else:
                         logger.info("%s: the expert did not %s", name, environment.content.instruction)
                         failures[name] = environment.content.instruction

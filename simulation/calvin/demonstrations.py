@@ -17,6 +17,7 @@ import numpy as np
 
 from data_schemas.episodes import COLLECTION_FILE, EPISODES, Collection
 from data_schemas.errors import UserError
+from data_schemas.whole_files import replacing
 from simulation.calvin.chains import TASKS, Condition, initial_conditions, is_possible
 from simulation.calvin.data import SCENES, CalvinData
 from simulation.calvin.environment import (
@@ -160,11 +161,12 @@ def generate_calvin_demonstrations(
                 trial = draw_trial(task, index, config.seed, environments)
                 recording = record(environments[trial.scene], trial)
                 if recording:
-                    write_episode(config.out, name, cast(Any, trial), recording)
+                    write_episode(config.out, name, cast(Any, trial), recording, CONTROL_RATE)
                 else:
                     logger.info("%s: the expert failed in scene %s", name, trial.scene)
                     failures.append(name)
-                    (config.out / FAILURES_FILE).write_text(json.dumps(failures, indent=1))
+                    with replacing(config.out / FAILURES_FILE) as draft:
+                        draft.write_text(json.dumps(failures, indent=1))
             in_a_row = in_a_row + 1 if name in failures else 0
             if in_a_row == HOPELESS:
                 raise RuntimeError(f"{task}: the expert failed {HOPELESS} times in a row")
@@ -203,6 +205,7 @@ def _open(config: CalvinDemonstrationsConfig) -> list[str]:
     if not file.exists() and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {COLLECTION_FILE}: choose a new or empty folder.")
     (out / EPISODES).mkdir(parents=True, exist_ok=True)
-    file.write_text(collection.model_dump_json(indent=1))
+    with replacing(file) as draft:
+        draft.write_text(collection.model_dump_json(indent=1))
     failures = out / FAILURES_FILE
     return json.loads(failures.read_text()) if failures.exists() else []
