@@ -91,8 +91,8 @@ class RunView:
     def outlines(self) -> dict[str, Outline]:
         """By demonstration id, in the order of the ids.
 
-        Files of equal content are one demonstration: of the first pair by key, so that a pair and its copy under another
-        key do not end with a half each.
+        Copies of a video that are one demonstration (see `datasets.revisions`) are that of the first pair by key, so that a
+        pair and its copy under another key do not end with a half each.
         """
         order = ("demonstration_id", "pair_key", "item_id")
         columns = self._lake.columns(

@@ -6,11 +6,13 @@ Times are those of the video file.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import quote
 
 from data_schemas.demonstrations import Demonstration
 from pipelines.datasets.base import Reader, ReaderOptions, check_root, make_demonstration
 from pipelines.datasets.clip_files import index_clip, inside
 from pipelines.datasets.clips.calibration import load_calibration, parse_calibration
+from pipelines.datasets.clips.scenes import scenes
 from pipelines.datasets.clips.table import read_table
 from pipelines.datasets.robot_state import RobotState, check_overlap
 from pipelines.inputs import SourceClip
@@ -33,24 +35,24 @@ class ClipsReader(Reader[ClipsOptions]):
     def discover(self, raw_root: Path) -> Iterator[SourceClip]:
         check_root(raw_root)
         uses: dict[str, dict[str, int]] = {"human": {}, "robot": {}}
-        for row in read_table(raw_root / self.options.table):
+        rows = list(read_table(raw_root / self.options.table))
+        for row, scene in zip(rows, scenes(rows), strict=True):
             for embodiment, used in uses.items():
                 if video := row[embodiment]:
                     # The same video in several pairs is several demonstrations: each needs its own id.
                     earlier = used.get(video, 0)
                     used[video] = earlier + 1
                     camera = f"{CAMERA}:{row['pair_id'] or earlier}" if earlier else CAMERA
-                    yield self._clip(row, embodiment, camera)
+                    yield self._clip(row, scene, embodiment, camera)
 
-    def _clip(self, row: Mapping[str, str], embodiment: str, camera: str) -> SourceClip:
-        name, video, calibration = row["pair_id"], row[embodiment], row["calibration"]
+    def _clip(self, row: Mapping[str, str], scene: str, embodiment: str, camera: str) -> SourceClip:
+        video, calibration = row[embodiment], row["calibration"]
         return SourceClip(
             dataset=self.dataset,
             source=video,
             embodiment=embodiment,
             camera=camera,
-            # What stands before the last slash of a pair key shares a split: a name with slashes stands there as a whole.
-            pair_key=f"{name}/{CAMERA}" if "/" in name else name or None,
+            pair_key=_pair_key(row["pair_id"], scene) if row["pair_id"] else None,
             hints={
                 "video": video,
                 "calibration": calibration,
@@ -78,3 +80,10 @@ class ClipsReader(Reader[ClipsOptions]):
             robot=robot,
             license_name=clip.hints["license"],
         )
+
+
+def _pair_key(name: str, scene: str) -> str:
+    """What stands before the last slash of a key shares a split, so that names which have slashes need one behind them."""
+    if name != scene:
+        return f"{scene}/{quote(name, safe='')}"
+    return f"{name}/{CAMERA}" if "/" in name else name

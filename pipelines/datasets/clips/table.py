@@ -7,7 +7,8 @@
 
 The first four columns must be there, the others may be. Paths are relative to the raw root and use forward
 slashes. A row with a `pair_id` and one video is a pair whose other half is missing; a row without `pair_id`
-is a clip that was never meant to be paired. Every pair is held out or trained on by itself, whatever its name.
+is a clip that was never meant to be paired. A pair is held out or trained on by itself, whatever its name, but together
+with the pairs that it shares a video with.
 """
 
 import csv

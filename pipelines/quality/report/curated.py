@@ -11,7 +11,7 @@ from data_schemas.storage import location
 from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated
 from pipelines.outlines import RunView, SubjectOutline
-from pipelines.runs import RunRecord, read_sources
+from pipelines.runs import RunRecord
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def load_curated(lake: Lake, run: RunRecord) -> Curated:
     """Read and join the tables of a run."""
     keys = run.stage_keys
     root = location(run.raw_root)
-    view = RunView(lake, root, keys, lambda: read_sources(lake, run))
+    view = RunView.of(lake, run)
     demonstrations, pairs, subjects = [], {}, {}
     if "ingest" in keys:
         # The stages were given these: of files of equal content one, and ids that say which cue came late.

@@ -96,6 +96,21 @@ def test_calibration_file(root: Path, suffix: str) -> None:
     np.testing.assert_allclose(robot.effector_poses, [poses[1], poses[0]])
 
 
+def test_pairs_that_share_a_video_share_a_split(root: Path) -> None:
+    lines = [f"a{i},human/a.mp4,robot/{i}.mp4,push" for i in range(20)]
+    lines += ["b/c,human/b.mp4,robot/0.mp4,push", "b_c,human/b.mp4,,push", ",human/a.mp4,,push"]
+    lines += [f"other{i},human/other{i}.mp4,,push" for i in range(20)]
+    table(root, *lines)
+    keys = [clip.pair_key for clip in get_reader("clips", {}).discover(root)]
+    subjects = [SubjectOutline("id", "pair", "clips", key, None, None, False) for key in keys if key]
+    splits = {s.pair_key: split_of(s, 0.5) for s in subjects}
+    assert len(splits) == len(lines) - 1
+    assert len({split for key, split in splits.items() if not str(key).startswith("other")}) == 1
+    assert len(set(splits.values())) == 2
+    table(root, lines[0])
+    assert [clip.pair_key for clip in get_reader("clips", {}).discover(root)] == ["a0", "a0"], "as before"
+
+
 @pytest.mark.parametrize(
     ("side", "reason"),
     [
@@ -134,7 +149,7 @@ def test_missing_files_are_items_that_fail(root: Path) -> None:
 def test_one_human_video_for_several_robots(root: Path) -> None:
     table(root, "p1,human/a.mp4,robot/a.mov,push", "p2,human/a.mp4,robot/c.mp4,push")
     rows = read(root)
-    assert [r.pair_key for r in rows] == ["p1", "p1", "p2", "p2"]
+    assert [r.pair_key for r in rows] == ["p1", "p1", "p1/p2", "p1/p2"]
     assert len({r.demonstration_id for r in rows}) == 4
     assert rows[0].source_sha256 == rows[2].source_sha256
     table(root, "p1,human/a.mp4,robot/a.mov,push")
