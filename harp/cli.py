@@ -85,7 +85,10 @@ def _is_of_object_store(error: Exception) -> bool:
     """Missing or refused credentials, an address nobody answers at, a bucket that is not there.
 
     The library is loaded where an object store is used only; what the store answers comes translated to an OSError.
+    Delta Lake, which has a library of its own, says so in its text.
     """
+    if "Generic S3 error" in str(error):
+        return True
     library = sys.modules.get("botocore.exceptions")
     if library is None:
         return False

@@ -14,7 +14,9 @@ from urllib.request import Request, urlopen
 import fsspec
 import numpy as np
 import pytest
+from deltalake import DeltaTable
 
+import harp.cli
 from data_schemas.camera import CameraMotion
 from data_schemas.errors import BadInput, UserError
 from data_schemas.pairs import Shard
@@ -105,6 +107,22 @@ def test_refused_credentials_are_one_sentence(store: str):
         assert "does not exist in our records" in refusal(f"{store}/lake")
     finally:
         check_credentials_after("inf")
+
+
+def test_an_outage_that_delta_lake_meets_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def read() -> None:
+        options = {"max_retries": "0", "allow_http": "true", "region": "us-east-1", "skip_signature": "true"}
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            options["endpoint"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+            DeltaTable("s3://nowhere/table", storage_options=options)
+
+    monkeypatch.setattr(harp.cli, "build_app", lambda: read)
+    with pytest.raises(SystemExit, match="2"):
+        harp.cli.main()
+    assert "The object store cannot be used" in capsys.readouterr().err
 
 
 def check_credentials_after(requests: str) -> None:
