@@ -6,8 +6,8 @@ from benchmarks.engine.noop import REJECTED_ONE_OF, make_lake, make_raw, verdict
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
 from pipelines.curate import Curation
-from pipelines.engine.executors import LocalExecutor
 from pipelines.engine import ledger
+from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.left_out import Rejection, problems, rejections
 from pipelines.recipe import load_curate_recipe
