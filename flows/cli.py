@@ -29,10 +29,13 @@ def demo(
     actions, teaches it to press a button by robot demonstrations, lets it try, and writes OUT/report.html. Running
     again does only what is missing.
     """
-    from flows.everything import everything
+    from flows.everything import check_changes, everything
     from pipelines.cli import print_run
     from pipelines.engine.lake import Lake
 
+    # What is found wrong inside of a flow comes with Prefect's tracebacks, one of each flow and task around it.
+    check_changes(set_)
+    out.mkdir(parents=True, exist_ok=True)
     record = everything(str(out), pairs, seed, executor, set_)
     print_run(record, Lake(out / "lake"))
     console.print(f"Open [bold]{out / 'report.html'}[/] in a browser.")

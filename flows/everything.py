@@ -1,6 +1,6 @@
 """Flow `everything`: simulate, curate, train all three stages, evaluate, report. This is what `make demo` runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +15,8 @@ from flows.label import label
 from flows.parameters import Change, Count, Executor, Text
 from flows.policy import policy
 from flows.train import evaluate, train
+from harp.progress import ProgressBars
+from harp.recipes import load_stage1_recipe, load_stage2_recipe, load_stage3_recipe
 from pipelines.engine.lake import Lake
 from pipelines.quality.report.page import write_report
 from pipelines.runs import RunRecord
@@ -29,6 +31,7 @@ STAGE1 = ("training.steps=80",)
 STAGE2 = ("training.steps=40", "data.batch_size=16", "data.keep_features=false", "test_transitions=64")
 """40 steps see fewer pictures than the videos have frames, so keeping features would cost time."""
 STAGE3 = ("training.steps=150", "data.batch_size=8", "training.learning_rate=1.0e-3", "test_steps=64")
+STAGE1_RECIPE, POLICY_RECIPE = "laptop", "tiny"
 
 
 @flow(name="everything", validate_parameters=True)
@@ -56,13 +59,14 @@ def everything(
         stage2_overrides: the same of stage 2.
         stage3_overrides: the same of stage 3.
     """
+    check_changes(overrides, stage2_overrides, stage3_overrides)
     folder = Path(out)
     raw, lake, run, robot = (folder / name for name in ("raw", "lake", "stage1", "demonstrations"))
     simulate(raw, pairs, seed)
     record = curate("tabletop", str(raw), str(lake), executor)
     version = record.version_id or "latest"
     with demonstrated(DemonstrationsConfig(robot, demonstrations, seed, tasks=(TASK,))):
-        train(str(lake), str(run), version, overrides=[*STAGE1, *(overrides or [])])
+        train(str(lake), str(run), version, STAGE1_RECIPE, overrides=[*STAGE1, *(overrides or [])])
         evaluate(str(run))
         labels = label(str(lake), str(run), version, executor="local", precision="auto")
     policy(
@@ -71,6 +75,7 @@ def everything(
         str(run),
         str(robot),
         str(folder),
+        POLICY_RECIPE,
         stage2_overrides=[*STAGE2, *(stage2_overrides or [])],
         stage3_overrides=[*STAGE3, *(stage3_overrides or [])],
         tasks=[TASK],
@@ -80,10 +85,30 @@ def everything(
     return record
 
 
+def check_changes(
+    overrides: Sequence[str] | None = None,
+    stage2_overrides: Sequence[str] | None = None,
+    stage3_overrides: Sequence[str] | None = None,
+) -> None:
+    """Find a wrong change at once: the recipes are needed minutes after the simulation begins.
+
+    Raises:
+        UserError: a recipe has no such key, or the value is of the wrong type.
+    """
+    load_stage1_recipe(STAGE1_RECIPE, [*STAGE1, *(overrides or [])])
+    load_stage2_recipe(POLICY_RECIPE, [*STAGE2, *(stage2_overrides or [])])
+    load_stage3_recipe(POLICY_RECIPE, [*STAGE3, *(stage3_overrides or [])])
+
+
 @task(cache_policy=NO_CACHE)
 def simulate(raw: Path, pairs: int, seed: int) -> None:
     """Paired demonstrations in RH20T's layout; pairs that are there already are kept."""
-    generate(TabletopConfig(out=raw, pairs=pairs, seed=seed), processes=PROCESSES)
+    with ProgressBars() as bars:
+        generate(
+            TabletopConfig(out=raw, pairs=pairs, seed=seed),
+            progress=lambda done, total: bars("simulate", done, total),
+            processes=PROCESSES,
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
+from data_schemas.errors import UserError
 from flows.curate import curate
 from flows.everything import everything
 from pipelines.cli import console, print_problems
@@ -61,6 +62,14 @@ def test_the_first_run_publishes_pairs_and_measures_them(first: RunRecord, out: 
     evaluation = json.loads((out / "stage1" / "evaluation" / "evaluation.json").read_text())
     assert evaluation["num_pairs"] == version.counts["held_out_pairs"]
     assert {"unadapted", "stage 1"} < set(evaluation["rows"])
+
+
+@pytest.mark.parametrize("stage", ["overrides", "stage2_overrides", "stage3_overrides"])
+def test_a_wrong_change_is_found_before_anything_is_made(stage: str, tmp_path: Path):
+    changes: dict[str, Any] = {stage: ["foo=1"]}
+    with pytest.raises(UserError, match="foo"):
+        everything.fn(str(tmp_path / "out"), **changes)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_policy_pretrained_on_labels_acts(first: RunRecord, out: Path):

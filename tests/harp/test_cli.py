@@ -62,6 +62,7 @@ def test_help_of_a_command_shows(arguments: list[str], expected: str):
         (["weights", "pull", "nonsense"], "nonsense"),
         (["report", "--lake", "{tmp}", "--stage2", "{tmp}"], "--stage3"),
         (["run", "nonsense"], "curate-rh20t"),
+        (["demo", "--out", "{tmp}/demo", "--set", "foo=1"], "no key 'foo'"),
         (["versions", "diff", "a[/b]", "--lake", "{tmp}"], "a[/b]"),
         (["versions", "--lake", "{tmp}/before", "diff", "a", "b"], "{tmp}/before"),
     ],
