@@ -15,7 +15,7 @@ from rich.table import Table
 
 from data_schemas.errors import UserError
 from harp.options import LakeOption, RawRootOption
-from pipelines.operations import lake_app, quarantine_app, stage_app
+from pipelines.operations import lake_app, open_lake, quarantine_app, stage_app
 from pipelines.plan_command import plan
 
 if TYPE_CHECKING:
@@ -118,12 +118,11 @@ def reprocess(
     from harp.progress import ProgressBars
     from pipelines.curate import Curation
     from pipelines.engine.executors import make_executor
-    from pipelines.engine.lake import Lake
     from pipelines.recipe import load_curate_recipe
     from pipelines.reprocess import reprocess as run
     from pipelines.runs import latest_run
 
-    loaded, opened = load_curate_recipe(recipe, _changes(set_, max_failed_fraction)), Lake(lake)
+    loaded, opened = load_curate_recipe(recipe, _changes(set_, max_failed_fraction)), open_lake(lake)
     previous = latest_run(opened, loaded.dataset)
     with ProgressBars() as bars, make_executor(executor) as workers:
         curation = Curation(loaded, previous.raw_root, opened, workers, None, bars)
@@ -143,11 +142,10 @@ def status(
 
     The pace is that of the run; what is pending at this pace gives the time left.
     """
-    from pipelines.engine.lake import Lake
     from pipelines.runs import latest_run
     from pipelines.standing import standings
 
-    opened = Lake(lake)
+    opened = open_lake(lake)
     run = latest_run(opened, dataset)
     state = f"version {run.version_id}" if run.version_id else "not published"
     table = Table(box=SIMPLE, title=f"{run.dataset}: latest run {run.started_at[:19]}, {state}")
@@ -186,10 +184,9 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
     if context.invoked_subcommand:
         context.default_map = {"diff": {"lake": str(lake)}}  # `--lake` before the word counts, too
         return
-    from pipelines.engine.lake import Lake
     from pipelines.shards.publish import list_versions
 
-    manifests = list_versions(Lake(lake))
+    manifests = list_versions(open_lake(lake))
     if not manifests:
         console.print(f"No version is published in {escape(str(lake))}: `harp curate` makes the first.")
         return
@@ -221,10 +218,9 @@ def versions_diff(
     lake: LakeOption = Path("lake"),
 ) -> None:
     """Say what changed from one version to another: settings, recomputed stages, subjects, shards."""
-    from pipelines.engine.lake import Lake
     from pipelines.version_diff import diff_versions
 
-    diff = diff_versions(Lake(lake), before, after)
+    diff = diff_versions(open_lake(lake), before, after)
     if diff.is_empty:
         console.print(f"Both are version {diff.before}.")
         return
@@ -262,13 +258,12 @@ def report(
     pairs: Annotated[int, typer.Option(min=0, help="How many pairs to show as contact sheets.")] = 12,
 ) -> None:
     """Write one self-contained HTML page: what came in, what was left out and why, and what came of it."""
-    from pipelines.engine.lake import Lake
     from pipelines.quality.report.page import write_report
 
     if stage2 and not stage3:
         raise UserError("The page shows stage 2 as what stage 3 began with: give --stage3, too.")
     policy = (stage2, stage3) if stage3 else None
-    write_report(Lake(lake), out, training=run, dataset=dataset, max_pairs=pairs, policy=policy)
+    write_report(open_lake(lake), out, training=run, dataset=dataset, max_pairs=pairs, policy=policy)
     console.print(
         f"Report: [bold]{out}[/] ({out.stat().st_size / 1e6:.1f} MB, one file, opens in any browser)"
     )

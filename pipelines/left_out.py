@@ -58,19 +58,25 @@ def problems(lake: Lake, run: RunRecord, view: RunView | None = None) -> list[Le
     """
     view = view or RunView.of(lake, run)
     entries: list[LedgerEntry] = []
-    for stage in run.stages:
-        found = unsolved(lake, stage.key)
+    for stage, key in run.all_keys.items():
+        found = unsolved(lake, key)
         if not found:
             continue
-        if stage.name == "shards":
+        if stage == "shards":
             # A subject may have broken several shards, before and after others joined it: the last one speaks.
             last = {e.part or e.item_id: e for e in sorted(found.values(), key=lambda e: e.finished_at)}
-            entries += [entry for entry in last.values() if not entry.part or entry.part in run.left_out]
+            is_over = stage in run.stage_keys  # before that, nobody knows who is left out
+            entries += [e for e in last.values() if not (e.part and is_over) or e.part in run.left_out]
         else:
-            own = _items(lake, run, stage.name, view)
+            own = _items(lake, run, stage, view)
             entries += [entry for item_id, entry in found.items() if item_id in own]
     entries = [entry for entry in entries if entry.outcome != "requeued"]
     return sorted(entries, key=lambda e: (e.outcome != "failed", e.stage, e.label))
+
+
+def quarantined(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
+    """`problems` that failed for good: no later run tries these items again by itself."""
+    return [e for e in problems(lake, run) if e.outcome == "failed" and not e.retryable]
 
 
 def _items(lake: Lake, run: RunRecord, stage: str, view: RunView) -> Collection[str]:

@@ -39,7 +39,7 @@ def quarantine_list(
 
       harp quarantine list --lake lake --stage ingest
     """
-    entries = _quarantined(_open(lake), dataset, stage)
+    entries = _quarantined(open_lake(lake), dataset, stage)
     if not entries:
         console.print("Nothing is in quarantine.")
         return
@@ -64,7 +64,7 @@ def quarantine_show(
     """Show every attempt at an item: when, where, how long, how much memory, and what went wrong."""
     from pipelines.engine.ledger import attempts_at
 
-    entries = attempts_at(_open(lake), item)
+    entries = attempts_at(open_lake(lake), item)
     if not entries:
         raise UserError(f"The ledger knows no item '{item}': `harp quarantine list` shows the ids.")
     for e in entries:
@@ -97,12 +97,15 @@ def quarantine_requeue(
 
     if not (items or reason or everything):
         raise UserError("Nothing was named to requeue: give ids of items, --reason, or --all.")
-    opened = _open(lake)
+    opened = open_lake(lake)
     held = _quarantined(opened, dataset, stage)
     if missing := set(items or ()) - {entry.item_id for entry in held}:
         raise UserError(
             f"Not in quarantine: {', '.join(sorted(missing))}; `harp quarantine list` shows what is."
         )
+    if reason and reason not in (reasons := {entry.reason for entry in held}):
+        there = ", ".join(sorted(reasons)) or "nothing is in quarantine"
+        raise UserError(f"Nothing is in quarantine for '{reason}'; the reasons there are: {there}.")
     chosen = [
         entry
         for entry in held
@@ -128,7 +131,7 @@ def lake_optimize(
     table = Table(box=SIMPLE)
     for column in ("table", "files before", "files now", "old files removed"):
         table.add_column(column, justify="left" if column == "table" else "right")
-    for done in optimize(_open(lake), keep_hours):
+    for done in optimize(open_lake(lake), keep_hours):
         table.add_row(done.table, str(done.files_before), str(done.files_after), str(done.removed))
     console.print(table)
 
@@ -153,7 +156,7 @@ def stage_record(
     """
     from pipelines.recordings import record
 
-    recording = record(_open(lake), stage, out, sample, dataset)
+    recording = record(open_lake(lake), stage, out, sample, dataset)
     console.print(f"Recorded {len(recording.item_ids)} items of {recording.stage} in [bold]{out}[/]")
 
 
@@ -224,7 +227,12 @@ def stage_compare(
     console.print("[green]They agree.[/]")
 
 
-def _open(lake: Path) -> "Lake":
+def open_lake(lake: Path) -> "Lake":
+    """A lake that is there.
+
+    Raises:
+        UserError: it is not.
+    """
     from pipelines.engine.lake import Lake
 
     if not lake.is_dir():
@@ -233,18 +241,14 @@ def _open(lake: Path) -> "Lake":
 
 
 def _quarantined(lake: "Lake", dataset: str | None, stage: str | None) -> list["LedgerEntry"]:
-    from pipelines.engine.ledger import quarantined
+    from pipelines.left_out import quarantined
     from pipelines.reprocess import stage_named
     from pipelines.runs import datasets_of, latest_run
 
+    wanted = stage_named(stage) if stage else None
     datasets = [dataset] if dataset else datasets_of(lake)
-    keys = {
-        key: name
-        for found in datasets
-        for name, key in latest_run(lake, found).all_keys.items()
-        if stage is None or name == stage_named(stage)
-    }
-    return [entry for key in keys for entry in quarantined(lake, key)]
+    entries = [entry for found in datasets for entry in quarantined(lake, latest_run(lake, found))]
+    return [entry for entry in entries if wanted in (None, entry.stage)]
 
 
 def _tolerances(given: list[str]) -> tuple[float, dict[str, float]]:

@@ -14,7 +14,7 @@ from pipelines.cli import app
 from pipelines.curate import Curation
 from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
-from pipelines.engine.ledger import record
+from pipelines.engine.ledger import now, record
 from pipelines.recipe import load_curate_recipe
 from pipelines.runs import RunRecord, StageRecord, latest_run, new_run_id, save_run
 from pipelines.shards.publish import list_versions
@@ -94,6 +94,7 @@ def test_names_in_brackets_are_shown(tmp_path: Path) -> None:
         raw_root="",
         executor="",
         started_at="",
+        sources=["i"],
         stages=[stage],
     )
     save_run(lake, run)
@@ -110,6 +111,31 @@ def test_a_place_of_the_wrong_kind_is_refused_before_the_work(tmp_path: Path) ->
     for place, *command in ((tmp_path, "report"), (file, "stage", "record", "wrists")):
         refused = run_command(tmp_path, *command, "--out", str(place), status=2)
         assert "--out" in refused.output
+
+
+def test_quarantine_holds_what_the_latest_run_found(lake: Path) -> None:
+    run, key = latest_run(Lake(lake)), keys(lake)["ingest"]
+    (broken,) = [x for x in run_command(lake, "quarantine", "list").output.splitlines() if "truncated" in x]
+    gone = LedgerEntry(
+        "gone", "mended.mp4", "ingest", key, run.run_id, 1, "failed", "missing_file", "", False, "w", 1.0, 1.0, now()
+    )  # fmt: skip
+    record(Lake(lake), key, [gone])
+    listed = run_command(lake, "quarantine", "list").output
+    assert broken in listed
+    assert "mended.mp4" not in listed
+    with pytest.raises(UserError, match="Not in quarantine: gone"):
+        run_command(lake, "quarantine", "requeue", "gone")
+
+
+def test_a_reason_nothing_failed_for_is_refused(lake: Path) -> None:
+    with pytest.raises(UserError, match="'timout'; the reasons there are: truncated_video"):
+        run_command(lake, "quarantine", "requeue", "--reason", "timout")
+
+
+@pytest.mark.parametrize("command", ["status", "versions", "report", "quarantine list"])
+def test_every_command_says_that_a_lake_is_not_there(tmp_path: Path, command: str) -> None:
+    with pytest.raises(UserError, match="There is no lake at"):
+        run_command(tmp_path / "nolake", *command.split())
 
 
 def test_a_lake_without_versions_says_so(tmp_path: Path) -> None:
