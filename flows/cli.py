@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from data_schemas.errors import UserError
 
@@ -66,4 +67,12 @@ def run(
         raise UserError(f"'{deployment}' names no deployment: give FLOW-DEPLOYMENT, e.g. curate-rh20t.")
     command = [sys.executable, "-m", "prefect", "deployment", "run", name, *context.args]
     command += ["--watch"] if watch else []
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        Console(stderr=True).print(
+            f"[bold red]harp:[/] No run of {escape(name)} was started, or it failed. Where Prefect knows no such "
+            "deployment: set PREFECT_API_URL to a running server and run `prefect --no-prompt deploy --all`.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    raise typer.Exit(code)

@@ -4,10 +4,12 @@ A lower layer must not import a higher one, so the layers announce their command
 the group `harp.commands` stand at the top level, those of `harp.groups` under the name of the entry point.
 """
 
+import errno
 import gc
 import logging
 import sys
 from importlib.metadata import entry_points
+from typing import NoReturn, TypeGuard
 
 import typer
 from rich.console import Console
@@ -25,6 +27,21 @@ demonstrations that it simulates."""
 
 GARBAGE_AFTER = 100_000
 """Objects made before cycles are looked for."""
+
+FOR_THE_USER = frozenset(
+    (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ENOENT,
+    )
+)
+"""What the system says of a path that was given wrongly, or a disk that is full."""
 
 
 def build_app() -> typer.Typer:
@@ -62,23 +79,31 @@ def _configure(
 
 
 def main() -> None:
-    """Entry point of `harp`. A user's mistake gives one sentence and exit status 2."""
+    """Entry point of `harp`. What the user can mend gives one sentence and exit status 2."""
     try:
         build_app()()
     except UserError as error:
         _end(str(error))
     except Exception as error:
-        if not _is_of_object_store(error):
+        if _is_of_object_store(error):
+            _end(
+                f"The object store cannot be used: {error}. Its credentials and address are read from "
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL."
+            )
+        if not _is_for_the_user(error):
             raise
-        _end(
-            f"The object store cannot be used: {error}. Its credentials and address are read from AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL."
-        )
+        logging.getLogger("harp").debug("The traceback:", exc_info=True)
+        _end(f"{error.filename} cannot be used: {error.strerror}.")
 
 
-def _end(sentence: str) -> None:
+def _end(sentence: str) -> NoReturn:
     Console(stderr=True).print(f"[bold red]harp:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
     sys.exit(2)
+
+
+def _is_for_the_user(error: Exception) -> TypeGuard[OSError]:
+    """Whether the path and the system's reason say it all; `--verbose` shows the traceback of these, too."""
+    return isinstance(error, OSError) and error.errno in FOR_THE_USER and error.filename is not None
 
 
 def _is_of_object_store(error: Exception) -> bool:

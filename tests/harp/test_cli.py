@@ -1,5 +1,7 @@
 """The command line as a user meets it."""
 
+import errno
+import os
 import re
 import shlex
 import subprocess
@@ -81,6 +83,53 @@ def test_a_mistake_gives_one_sentence_and_status_2(
     message = capsys.readouterr().err.strip()
     assert expected.replace("{tmp}", str(tmp_path)) in message
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.ENOENT])
+def test_a_path_that_the_system_refuses_gives_one_sentence(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refused() -> None:
+        raise OSError(number, os.strerror(number), "some/path")
+
+    monkeypatch.setattr("harp.cli.build_app", lambda: refused)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"harp: some/path cannot be used: {os.strerror(number)}.\n"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error", "some/path"), OSError("no number")]
+)
+def test_other_errors_of_the_system_keep_their_traceback(error: OSError, monkeypatch: pytest.MonkeyPatch):
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr("harp.cli.build_app", lambda: broken)
+    with pytest.raises(OSError, match=r"Input|number"):
+        main()
+
+
+def test_a_demo_cannot_lie_where_a_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["harp", "demo", "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"{tmp_path / 'file'} cannot be used" in capsys.readouterr().err
+
+
+def test_a_deployment_that_is_not_found_is_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 1))
+    monkeypatch.setattr(sys, "argv", ["harp", "run", "curate-rh20t"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "PREFECT_API_URL" in capsys.readouterr().err
 
 
 def test_a_mistake_ends_the_process_without_a_traceback(tmp_path: Path):
