@@ -31,7 +31,9 @@ def stage_named(name: str) -> str:
     """
     stage = SECTIONS.get(name, name)
     if stage not in STAGES:
-        raise UserError(f"There is no stage '{name}': the stages are {', '.join(STAGES)}.")
+        sections = {of: section for section, of in SECTIONS.items()}
+        names = ", ".join(sections.get(known, known) for known in STAGES)
+        raise UserError(f"There is no stage '{name}': the stages are {names}.")
     return stage
 
 
