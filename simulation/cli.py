@@ -49,8 +49,12 @@ def tabletop(
         int, typer.Option(help="Everything follows from it; pair i depends on seed and i only.")
     ] = 0,
     robot: Annotated[str, typer.Option(help="xarm7_gripper, xarm7_inspire or panda.")] = "xarm7_gripper",
-    unpaired_human: Annotated[int, typer.Option(help="Human demonstrations without a robot's.")] = 0,
-    unpaired_robot: Annotated[int, typer.Option(help="Robot demonstrations without a human's.")] = 0,
+    unpaired_human: Annotated[
+        int, typer.Option(metavar="N", help="Human demonstrations without a robot's.")
+    ] = 0,
+    unpaired_robot: Annotated[
+        int, typer.Option(metavar="N", help="Robot demonstrations without a human's.")
+    ] = 0,
     size: Annotated[int, typer.Option(help="Width and height of the videos in pixels.")] = 224,
     rate: Annotated[
         float | None, typer.Option(help="Frames per second.", show_default="irregular 8 to 10")
@@ -64,7 +68,7 @@ def tabletop(
     ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Pairs simulated at the same time.")] = 1,
     overwrite: Annotated[
-        bool, typer.Option(help="Delete an earlier simulation in the folder first.")
+        bool, typer.Option("--overwrite", help="Delete an earlier simulation in the folder first.")
     ] = False,
 ) -> None:
     """Simulate four tasks on a table, each done once by a human hand and once by a robot arm.
