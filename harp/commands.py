@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harp.calvin_command import evaluate_calvin
 from harp.closed_loop_command import evaluate_tabletop
 from harp.open_loop_command import evaluate_actions
 from harp.options import AddressOption, LakeOption, SetOption, WorkersOption
+from harp.pasting import pasted
 from harp.policy_commands import launcher, train_stage2, train_stage3
 
 app = typer.Typer()
@@ -78,11 +80,15 @@ def train_stage1(
         result = run(config, folder, out, launch=launcher(workers, out, address), observers=observers)
     if result.already_finished:
         console.print(
-            f"Nothing to do: {out} holds this run on version {result.version_id}, finished after {result.steps} steps."
+            f"Nothing to do: {escape(str(out))} holds this run on version {result.version_id}, "
+            f"finished after {result.steps} steps.",
+            soft_wrap=True,
         )
     else:
         console.print(
-            f"Trained {result.steps} steps; curves: {draw_run(out)}. Next: harp evaluate representation --run {out}"
+            f"Trained {result.steps} steps; curves: {escape(str(draw_run(out)))}. "
+            f"Next: harp evaluate representation --run {pasted(out)}",
+            soft_wrap=True,
         )
 
 
@@ -104,7 +110,7 @@ def draw_curves(
     from harp.training.curves import draw_curves as draw
 
     draw({str(run): run for run in runs}, out)
-    console.print(f"Written to [bold]{out}[/]")
+    console.print(f"Written to [bold]{escape(str(out))}[/]", soft_wrap=True)
 
 
 @evaluate_app.command("representation")
@@ -137,7 +143,9 @@ def evaluate_representation(
         console.print(evaluation.table())
         if evaluation.latent:
             console.print(evaluation.latent_table())
-    console.print(f"Written to [bold]{run / 'evaluation'}[/]")
+    console.print(
+        f"With all figures and pictures in [bold]{escape(str(run / 'evaluation'))}[/]", soft_wrap=True
+    )
 
 
 evaluate_app.command("actions")(evaluate_actions)

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from harp.options import AddressOption, LakeOption, SetOption, WorkersOption
+from harp.pasting import pasted
 
 if TYPE_CHECKING:
     from harp.training.policy_run import PolicyResult
@@ -51,8 +53,8 @@ def train_stage2(
     """Pretrain a policy on latent actions: from a picture and an instruction to what happens next.
 
     Human and robot videos are mixed as the labels have them. The vision encoder comes from stage 1, adapters
-    included, and stays frozen: the paper's ablations are --set vision=all and --set adapters=identity. Another mixture
-    is --set 'data.sources=[{labels: KEY, sides: \\[robot], weight: 3}, {labels: KEY, sides: \\[human]}]'. OUT/policy then
+    included, and stays frozen: the paper's ablations are --set adapters=identity, and --set vision=all with
+    --set data.keep_features=false. Another mixture is --set 'data.sources=[{labels: KEY, sides: \\[robot], weight: 3}, {labels: KEY, sides: \\[human]}]'. OUT/policy then
     holds the policy, OUT/result.json its accuracy on held-out subjects.
 
     Examples:
@@ -84,7 +86,10 @@ def train_stage2(
             launch=launcher(workers, out, address),
             observers=observers,
         )
-    report(result, f"Next: harp train stage3 --policy {result.policy} --demonstrations DIR --out runs/stage3")
+    report(
+        result,
+        f"Next: harp train stage3 --policy {pasted(result.policy)} --demonstrations DIR --out runs/stage3",
+    )
 
 
 def train_stage3(
@@ -144,7 +149,7 @@ def train_stage3(
             launch=launcher(workers, out, address),
             observers=observers,
         )
-    report(result, f"The policy is in {result.policy}.")
+    report(result, f"The policy is in {escape(str(result.policy))}.")
 
 
 def launcher(workers: int, out: Path, address: str | None) -> "Launch | None":
@@ -161,9 +166,10 @@ def report(result: "PolicyResult", following: str) -> None:
     from harp.training.curves import draw_run
 
     if result.already_finished:
-        console.print(f"Nothing to do: {result.run} holds this run, finished after {result.steps} steps.")
+        done = f"Nothing to do: {result.run} holds this run, finished after {result.steps} steps."
     else:
-        console.print(f"Trained {result.steps} steps; curves: {draw_run(result.run)}.")
+        done = f"Trained {result.steps} steps; curves: {draw_run(result.run)}."
+    console.print(escape(done), soft_wrap=True)
     for name, value in (result.final | result.tests).items():
         if name in ("loss", "accuracy", "action_l1") or name in result.tests:
             console.print(f"  {name.replace('_', ' ')}: {value:.4g}", highlight=False)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from data_schemas.errors import UserError
 from harp.options import LakeOption, RawRootOption
+from harp.pasting import pasted
 from pipelines.operations import lake_app, open_lake, quarantine_app, stage_app
 from pipelines.plan_command import plan
 
@@ -46,7 +47,9 @@ SetOption = Annotated[
 ]
 FailedFractionOption = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Share of a stage's items that may fail; default: the recipe's."),
+    typer.Option(
+        min=0, max=1, metavar="SHARE", help="Share of a stage's items that may fail; default: the recipe's."
+    ),
 ]
 
 
@@ -148,10 +151,13 @@ def status(
     opened = open_lake(lake)
     run = latest_run(opened, dataset)
     state = f"version {run.version_id}" if run.version_id else "not published"
-    table = Table(box=SIMPLE, title=f"{run.dataset}: latest run {run.started_at[:19]}, {state}")
-    for column in ("stage", "items", "done", "filtered", "failed", "pending", "items/s", "left"):
-        named = column in ("stage", "filtered", "failed")
-        table.add_column(column, justify="left" if named else "right", no_wrap=column == "stage")
+    table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
+    table.title = f"{run.dataset}: latest run {run.started_at[:19]}, {state}"
+    for column in ("stage", "items", "done", "filtered", "failed", "pending", "per s", "left"):
+        if column in ("filtered", "failed"):
+            table.add_column(column, overflow="fold")  # a reason is broken rather than cut
+        else:
+            table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
     for stage in standings(opened, run):
         if stage.state == "to come":
             table.add_row(stage.stage.replace("_", " "), *["–"] * 7, style="dim")
@@ -190,11 +196,11 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
     if not manifests:
         console.print(f"No version is published in {escape(str(lake))}: `harp curate` makes the first.")
         return
-    table = Table(box=SIMPLE, pad_edge=False)
-    for column in ("version", "data set", "created", "pairs", "held out", "singles", "frames", "MB"):
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
+    for column in ("version", "data set", "created", "pairs", "held\nout", "singles", "frames", "MB"):
         named = column in ("version", "data set", "created")
         table.add_column(
-            column, justify="left" if named else "right", no_wrap=column in ("version", "data set")
+            column, justify="left" if named else "right", no_wrap=column != "data set", overflow="fold"
         )
     for manifest in manifests:
         counts = manifest.counts
@@ -202,7 +208,7 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
         table.add_row(
             manifest.version_id,
             manifest.dataset,
-            manifest.created_at[:16].replace("T", " "),
+            manifest.created_at[:10],
             *(str(counts.get(k, 0)) for k in ("pairs", "held_out_pairs")),
             str(counts.get("human", 0) + counts.get("robot", 0)),
             str(counts.get("frames", 0)),
@@ -265,7 +271,8 @@ def report(
     policy = (stage2, stage3) if stage3 else None
     write_report(open_lake(lake), out, training=run, dataset=dataset, max_pairs=pairs, policy=policy)
     console.print(
-        f"Report: [bold]{out}[/] ({out.stat().st_size / 1e6:.1f} MB, one file, opens in any browser)"
+        f"Report: [bold]{escape(str(out))}[/] ({out.stat().st_size / 1e6:.1f} MB, one file, opens in any browser)",
+        soft_wrap=True,
     )
 
 
@@ -274,13 +281,16 @@ def print_run(run: "RunRecord", lake: "Lake", view: "RunView | None" = None) -> 
     if not run.items_processed and not run.version_is_new:
         console.print(
             f"Nothing new: all {run.stages[0].total} clips were curated before. Version {run.version_id} stands; "
-            f"what is left out of it: harp status --lake {lake.root}"
+            f"what is left out of it: harp status --lake {pasted(lake.root)}",
+            soft_wrap=True,
         )
         return
     print_problems(lake, run, SHOWN_AFTER_A_RUN, view)
     state = "Published" if run.version_is_new else "Unchanged:"
     console.print(
-        f"{state} version [bold]{run.version_id}[/] in {lake.root}. Next: harp report --lake {lake.root}"
+        f"{state} version [bold]{run.version_id}[/] in {escape(str(lake.root))}. "
+        f"Next: harp report --lake {pasted(lake.root)}",
+        soft_wrap=True,
     )
 
 
@@ -310,7 +320,8 @@ def print_problems(lake: "Lake", run: "RunRecord", limit: int, view: "RunView | 
         console.print(f"{label}" + (f"\n  {sentence}" if sentence else ""), highlight=False, markup=False)
     if len(lines) > limit:
         console.print(
-            f"and {len(lines) - limit} more: harp status --lake {lake.root} --failures {len(lines)}"
+            f"and {len(lines) - limit} more: harp status --lake {pasted(lake.root)} --failures {len(lines)}",
+            soft_wrap=True,
         )
 
 
@@ -321,4 +332,4 @@ def _changes(changes: list[str] | None, max_failed_fraction: float | None) -> li
 
 
 def _reasons(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+    return "\n".join(f"{reason} {count}" for reason, count in reasons.items())

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from harp.options import LakeOption
+from harp.pasting import pasted
 
 app = typer.Typer()
 console = Console()
@@ -37,7 +38,7 @@ def label(
     ] = "ray",
     gpus: Annotated[float, typer.Option(min=0, help="Of each worker on Ray; may be a fraction.")] = 0.0,
     max_failed_fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the clips that may fail.")
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of the clips that may fail.")
     ] = 0.0,
 ) -> None:
     """Label every transition of a version with its latent action, for `harp train stage2`.
@@ -78,6 +79,6 @@ def label(
         )
     console.print(
         f"{labels.transitions:,} transitions of {labels.clips} clips are labelled. Next: "
-        f"harp train stage2 --lake {opened.lake} --labels {labels.key} --stage1 {model} --out runs/stage2",
+        f"harp train stage2 --lake {pasted(opened.lake)} --labels {labels.key} --stage1 {pasted(model)} --out runs/stage2",
         soft_wrap=True,
     )

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from data_schemas.errors import UserError
 from harp.options import LakeOption
+from harp.pasting import pasted
 
 if TYPE_CHECKING:
     from data_schemas.ledger import LedgerEntry
@@ -50,8 +51,8 @@ def quarantine_list(
         table.add_row(entry.item_id, entry.stage, entry.reason, str(entry.attempt), escape(entry.label))
     console.print(table)
     console.print(
-        f"{len(entries)} in quarantine. Why: harp quarantine show ITEM --lake {escape(str(lake))}. "
-        f"Try again: harp quarantine requeue ITEM --lake {escape(str(lake))}",
+        f"{len(entries)} in quarantine. Why: harp quarantine show ITEM --lake {pasted(lake)}. "
+        f"Try again: harp quarantine requeue ITEM --lake {pasted(lake)}",
         highlight=False,
         soft_wrap=True,
     )

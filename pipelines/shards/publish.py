@@ -7,6 +7,7 @@ A manifest is never replaced: of several runs that publish the same content at o
 
 import json
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ def publish(
     if not shards:
         raise UserError(
             f"There is nothing to publish for {dataset}: no pair or demonstration was accepted; "
-            "`harp status` says why."
+            f"`harp status --lake {shlex.quote(str(lake.root))}` says why."
         )
     check_shards(root, shards)
     files = [

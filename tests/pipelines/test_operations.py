@@ -1,6 +1,7 @@
 """Looking after a lake through its commands: a small simulated data set, curated once, then operated on."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner, Result
 from data_schemas.errors import UserError
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Alignment, Verdict
-from pipelines.cli import app
+from pipelines.cli import app, console, print_run
 from pipelines.curate import Curation
 from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
@@ -138,6 +139,20 @@ def test_every_command_says_that_a_lake_is_not_there(tmp_path: Path, command: st
         run_command(tmp_path / "nolake", *command.split())
 
 
+def test_tables_cut_nothing_on_a_narrow_terminal(lake: Path) -> None:
+    runner = CliRunner(env={"COLUMNS": "80"})
+    for command in ("status", "versions"):
+        assert "…" not in runner.invoke(app, [command, "--lake", str(lake)]).output
+
+
+def test_what_to_do_next_can_be_pasted(lake: Path, tmp_path: Path) -> None:
+    moved = shutil.move(lake, tmp_path / "a [b] lake")
+    run = latest_run(Lake(moved))
+    with console.capture() as shown:
+        print_run(run, Lake(moved))
+    assert f"harp report --lake {shlex.quote(str(moved))}\n" in shown.get()
+
+
 def test_a_lake_without_versions_says_so(tmp_path: Path) -> None:
     assert "No version is published" in run_command(tmp_path, "versions").output
 
@@ -186,7 +201,7 @@ def test_reprocessing_refuses_a_change_of_an_earlier_stage(lake: Path) -> None:
             lake, "reprocess", "tabletop", "--from-stage", "verdict", "--executor", "local",
             "--set", "alignment.warp.time_weight=0.9",
         )  # fmt: skip
-    with pytest.raises(UserError, match="no stage 'verdikt'"):
+    with pytest.raises(UserError, match="no stage 'verdikt': the stages are ingest, wrists, camera"):
         run_command(lake, "reprocess", "tabletop", "--from-stage", "verdikt")
 
 
