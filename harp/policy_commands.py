@@ -54,7 +54,8 @@ def train_stage2(
 
     Human and robot videos are mixed as the labels have them. The vision encoder comes from stage 1, adapters
     included, and stays frozen: the paper's ablations are --set adapters=identity, and --set vision=all with
-    --set data.keep_features=false. Another mixture is --set 'data.sources=[{labels: KEY, sides: \\[robot], weight: 3}, {labels: KEY, sides: \\[human]}]'. OUT/policy then
+    --set data.keep_features=false. Another mixture is
+    --set 'data.sources=[{labels: KEY, sides: \\[robot], weight: 3}, {labels: KEY, sides: \\[human]}]'. OUT/policy then
     holds the policy, OUT/result.json its accuracy on held-out subjects.
 
     Examples:
