@@ -17,6 +17,7 @@ from harp.training.metrics import read_metrics
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette."""
+FORMATS = (".png", ".svg", ".pdf")
 COLUMNS = 4
 FIRST = ("loss", "alignment", "prediction", "accuracy")
 LAST = ("learning_rate_factor", "seconds")
@@ -28,11 +29,13 @@ def draw_curves(runs: Mapping[str, Path], path: Path) -> None:
 
     Args:
         runs: name in the legend → folder of the run.
-        path: PNG, SVG or PDF.
+        path: PNG, SVG or PDF; its folder is made.
 
     Raises:
-        UserError: a folder without a metrics file.
+        UserError: a folder without a metrics file, or a picture of another format.
     """
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"{path} names no picture: give a file that ends in {', '.join(FORMATS)}.")
     rows = {name: read_metrics(folder) for name, folder in runs.items()}
     for name, folder in runs.items():
         if not rows[name]:
@@ -62,6 +65,7 @@ def draw_curves(runs: Mapping[str, Path], path: Path) -> None:
     if len(rows) > 1:
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="lower center", ncols=4, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 

@@ -42,3 +42,17 @@ def test_runs_with_other_metrics_share_a_picture(tmp_path):
 def test_a_folder_without_metrics_is_named(tmp_path):
     with pytest.raises(UserError, match="no training metrics"):
         draw_curves({"run": tmp_path}, tmp_path / "curves.png")
+
+
+def test_the_folder_of_the_picture_is_made(tmp_path):
+    run = write_run(tmp_path / "run", loss=[3.0, 2.0])
+    draw_curves({"run": run}, tmp_path / "new" / "curves.png")
+    assert (tmp_path / "new" / "curves.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["curves.xyz", "curves"])
+def test_a_format_that_is_not_drawn_is_refused(name, tmp_path):
+    run = write_run(tmp_path / "run", loss=[3.0, 2.0])
+    with pytest.raises(UserError, match=r"\.png, \.svg, \.pdf"):
+        draw_curves({"run": run}, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
