@@ -20,6 +20,9 @@ from data_schemas.whole_files import replacing
 from harp.data.version import PublishedVersion
 from harp.training.config import Stage1Config
 
+STAGE_MARKS = {1: "losses", 2: "test_transitions", 3: "test_steps"}
+"""Key that the configuration of this stage alone has."""
+
 
 class RunFolder:
     """Claims a folder for one configuration, and one version where the configuration names no data itself.
@@ -35,7 +38,10 @@ class RunFolder:
             request = {"version": version.version_id, **request}
         path = out / "config.json"
         if path.is_file():
-            difference = _first_difference(json.loads(path.read_text()), request)
+            before = json.loads(path.read_text())
+            if _stage(before) != _stage(request):
+                raise UserError(f"{out} holds a run of another stage; choose another folder.")
+            difference = _first_difference(before, request)
             if difference:
                 key, before, now = difference
                 raise UserError(
@@ -102,6 +108,23 @@ def read_run(run: Path) -> tuple[Stage1Config, Path]:
             f"{path} was written by another version of HARP, key '{where}': {problem['msg']}; train again."
         ) from None
     return config, location((run / "version_folder").read_text().strip())
+
+
+def check_stage(run: Path, stage: int) -> None:
+    """Let pass what holds a run of this stage, finished or not.
+
+    Raises:
+        UserError: the folder holds a run of another stage, or none.
+    """
+    path = run / "config.json"
+    if not path.is_file() or _stage(json.loads(path.read_text())) != stage:
+        raise UserError(
+            f"{run} holds no run of stage {stage}: give the folder that `harp train stage{stage}` wrote, its --out."
+        )
+
+
+def _stage(request: dict[str, Any]) -> int | None:
+    return next((stage for stage, mark in STAGE_MARKS.items() if mark in request), None)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from data_schemas.errors import BadInput, UserError
 from data_schemas.ledger import LedgerEntry
 from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
+from harp.training.run_folder import check_stage
 from pipelines.engine.lake import Lake
 from pipelines.left_out import problems
 from pipelines.quality.report import figures
@@ -48,11 +49,13 @@ def write_report(
         policy: folders of stage 2, if there was one, and of stage 3, whose closed-loop evaluations are shown.
 
     Raises:
-        UserError: nothing was curated, a training's folder is not there, or the page cannot be written.
+        UserError: nothing was curated, a training's folder is not there or of another stage, or the page cannot be written.
     """
-    for folder in (training, *(policy or ())):
+    for stage, folder in enumerate((training, *(policy or ())), start=1):
         if folder is not None and not folder.is_dir():
             raise UserError(f"There is no training at {folder}: give the folder that the training wrote.")
+        if folder is not None:
+            check_stage(folder, stage)
     run = latest_run(lake, dataset)
     curated = load_curated(lake, run)
     manifest = load_manifest(lake, run.version_id) if run.version_id else None

@@ -9,6 +9,8 @@ import pytest
 from data_schemas.camera import CameraMotion
 from data_schemas.errors import UserError
 from data_schemas.pairs import Alignment, Verdict
+from harp.recipes import load_stage2_recipe
+from harp.training.run_folder import RunFolder
 from pipelines.engine.lake import Lake
 from pipelines.inputs import Annotated
 from pipelines.quality.report import figures, page
@@ -83,3 +85,16 @@ def test_a_training_that_is_not_there_and_a_page_that_cannot_be_written_are_one_
         page.write_report(folder, tmp_path / "report.html", policy=(None, tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"cannot be written to .*clip.mp4/report.html \(File exists\)"):
         page.write_report(folder, clip.video_path / "report.html")
+
+
+def test_a_training_of_another_stage_is_refused(clip: Annotated, tmp_path: Path) -> None:
+    folder = Lake(lake(tmp_path / "lake", clip.demonstration, {}))
+    stage2, out = tmp_path / "stage2", tmp_path / "report.html"
+    RunFolder(stage2, load_stage2_recipe("tiny"))
+    with pytest.raises(UserError, match="stage2 holds no run of stage 1"):
+        page.write_report(folder, out, training=stage2)
+    with pytest.raises(UserError, match="stage2 holds no run of stage 3"):
+        page.write_report(folder, out, policy=(stage2, stage2))
+    with pytest.raises(UserError, match="lake holds no run of stage 2"):
+        page.write_report(folder, out, policy=(tmp_path / "lake", stage2))
+    assert not out.exists()
