@@ -137,9 +137,11 @@ def evaluate_representation(
     """
     from harp.data.version import version_folder
     from harp.evaluation.representation import evaluate_representation as evaluate
+    from harp.progress import ProgressBars
 
     for folder in [version_folder(lake, name) for name in version] if version else [None]:
-        evaluation = evaluate(run, folder, max_pairs=pairs)
+        with ProgressBars() as bars:
+            evaluation = evaluate(run, folder, max_pairs=pairs, progress=bars)
         console.print(evaluation.table())
         if evaluation.latent:
             console.print(evaluation.latent_table())

@@ -1,6 +1,6 @@
 """What a trained run makes of pairs: T_θ(R), and the latent actions of both sides with and without adapters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -79,11 +79,14 @@ def adapted_pairs(
     pairs: Sequence[Planned],
     frozen: FrozenPairs,
     precision: str,
+    progress: Callable[[int, int], None] | None = None,
 ) -> AdaptedPairs:
     """Run the adapted encoder over the robot videos, and the latent action model over all transitions."""
     device = next(encoder.parameters()).device
     videos, codes = [], []
     for index, (pair, plan) in enumerate(pairs):
+        if progress:
+            progress(index, len(pairs))
         images = encoder.preprocess(read_frames(reader, pair, "robot", plan.frames).to(device))
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             tokens = encoder.adapted(images).cpu()
@@ -94,6 +97,8 @@ def adapted_pairs(
                 is_robot = torch.arange(len(z)) >= len(adapted)
                 found = latent_actions.codes(z, is_robot, pair.instruction)
                 codes.append(found.reshape(3, len(plan.transitions), -1))
+    if progress:
+        progress(len(pairs), len(pairs))
     robot = torch.stack(videos).numpy()
     if latent_actions is None:
         return AdaptedPairs(robot, None)

@@ -6,7 +6,7 @@ which each run's latent action model reads anew.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def frozen_pairs(
     *,
     identity: str,
     folder: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> FrozenPairs:
     """Features of the pairs, read from `folder` or computed and kept there.
 
@@ -60,6 +61,7 @@ def frozen_pairs(
         encode: F(·) of uint8 frames.
         identity: of version, encoder and precision.
         folder: where features of all versions and encoders are kept.
+        progress: called with (pairs done, pairs in all) where they have to be computed.
     """
     wanted = (f"{pair.subject_id} {plan}" for pair, plan in pairs)
     key = content_id("evaluation-features", identity, *wanted)
@@ -68,7 +70,7 @@ def frozen_pairs(
     with FileLock(path.with_suffix(".lock")):  # runs of a comparison are evaluated side by side
         if not path.is_file():
             logger.info("Frozen features of %d pairs go to %s", len(pairs), path)
-            features = _compute(encode, reader, pairs)
+            features = _compute(encode, reader, pairs, progress)
             with replacing(path) as draft:
                 save_file(features, draft)
     with safe_open(path, "pt") as file:
@@ -76,10 +78,17 @@ def frozen_pairs(
         return FrozenPairs(path=path, **{name: file.get_tensor(name).numpy() for name in names})
 
 
-def _compute(encode: Encode, reader: ShardReader, pairs: Sequence[Planned]) -> dict[str, torch.Tensor]:
+def _compute(
+    encode: Encode,
+    reader: ShardReader,
+    pairs: Sequence[Planned],
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, torch.Tensor]:
     rows: dict[str, list[torch.Tensor]] = {}
     tensors = {}
     for index, (pair, plan) in enumerate(pairs):
+        if progress:
+            progress(index, len(pairs))
         transitions = []
         for side in ("human", "robot"):
             frames = read_frames(reader, pair, side, plan.frames)
@@ -90,6 +99,8 @@ def _compute(encode: Encode, reader: ShardReader, pairs: Sequence[Planned]) -> d
             transitions.append(transition_tokens(tokens, plan))
         if plan.transitions:
             tensors[f"tokens.{index}"] = torch.stack(transitions).bfloat16()
+    if progress:
+        progress(len(pairs), len(pairs))
     return tensors | {name: torch.stack(values) for name, values in rows.items()}
 
 

@@ -6,7 +6,8 @@ mean over patches and frames, whichever pooling it was trained with.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -41,6 +42,8 @@ PICTURES = ("umap.png", "umap_latent.png", "paired_distance.png")
 IN_BOX_PLOT = (UNADAPTED, ADAPTED, "mean shift", "ridge")
 """Mean colours are another space, whose distances do not compare."""
 
+Progress = Callable[[str, int, int], None]
+
 
 def evaluate_representation(
     run: Path,
@@ -50,6 +53,7 @@ def evaluate_representation(
     max_pairs: int | None = None,
     pictures: bool = True,
     feature_folder: Path | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a finished stage-1 run on held-out pairs; a second call reads what the first wrote.
 
@@ -61,6 +65,7 @@ def evaluate_representation(
         max_pairs: take the first so many pairs by sorted id.
         pictures: draw `umap.png`, `umap_latent.png` and `paired_distance.png`.
         feature_folder: where frozen features are kept for all runs; `frozen_features` beside `run` by default.
+        progress: called with what is read, the pairs done and the pairs in all, before and after every pair.
 
     Raises:
         UserError: unfinished run, a version that is gone, fewer than two held-out pairs, or a version, of whatever
@@ -89,12 +94,18 @@ def evaluate_representation(
     device = default_device()
     encoder = load_encoder(run, adapters=False).to(device).eval()
     folder = feature_folder or run.parent / "frozen_features"
-    fitted = _frozen(encoder, config, training_version, train, folder) if len(train) > 1 else None
-    tested = _frozen(encoder, config, version, held_out, folder)
+    fitted = None
+    if len(train) > 1:
+        shown = _about(progress, "training pairs")
+        fitted = _frozen(encoder, config, training_version, train, folder, shown)
+    tested = _frozen(encoder, config, version, held_out, folder, _about(progress, "held-out pairs"))
     encoder.load_adapter_state_dict(load_file(run / ADAPTERS))
     latent_actions = LatentActionReader.open(run, config, encoder.dim, device)
     reader = ShardReader(version, config.data.verify)
-    adapted = adapted_pairs(encoder, latent_actions, reader, held_out, tested, config.training.precision)
+    shown = _about(progress, "adapted")
+    adapted = adapted_pairs(
+        encoder, latent_actions, reader, held_out, tested, config.training.precision, shown
+    )
 
     evaluation = Evaluation(
         key=key,
@@ -113,6 +124,10 @@ def evaluate_representation(
     (out / "evaluation.md").write_text(evaluation.markdown())
     evaluation.write(out / "evaluation.json")
     return evaluation
+
+
+def _about(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    return partial(progress, name) if progress else None
 
 
 def _plan(pairs: Iterable[Subject], config: Stage1Config, num_transitions: int) -> list[Planned]:
@@ -166,6 +181,7 @@ def _frozen(
     version: PublishedVersion,
     pairs: Sequence[Planned],
     folder: Path,
+    progress: Callable[[int, int], None] | None,
 ) -> FrozenPairs:
     precision = config.training.precision
     return frozen_pairs(
@@ -174,6 +190,7 @@ def _frozen(
         pairs,
         identity=" ".join([*(p.version_id for p in version.parts), encoder_identity(encoder, precision)]),
         folder=folder,
+        progress=progress,
     )
 
 

@@ -39,8 +39,18 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluation(run):
-    return evaluate_representation(run)
+def shown():
+    return []
+
+
+@pytest.fixture(scope="module")
+def evaluation(run, shown):
+    return evaluate_representation(run, progress=lambda *state: shown.append(state))
+
+
+def test_every_pair_moves_a_bar(evaluation, shown):
+    for name, pairs in (("training pairs", 8), ("held-out pairs", 12), ("adapted", 12)):
+        assert [state[1:] for state in shown if state[0] == name] == [(n, pairs) for n in range(pairs + 1)]
 
 
 def test_rows_and_files(run, evaluation):
