@@ -13,6 +13,7 @@ from flows.parameters import Change, Count, DatasetName, Text
 from flows.retries import RETRIES
 from flows.versions import find_version, stage1_run
 from harp.evaluation.representation import evaluate_representation
+from harp.progress import ProgressBars
 from harp.recipes import load_stage1_recipe
 from harp.training.config import Stage1Config
 from harp.training.progress import bars
@@ -65,7 +66,8 @@ def evaluate(run: Text) -> None:
     Args:
         run: folder of a finished stage-1 run.
     """
-    evaluation = evaluate_representation(Path(run))
+    with ProgressBars() as moved:
+        evaluation = evaluate_representation(Path(run), progress=moved)
     with tolerated("the table of results"):
         create_markdown_artifact(
             evaluation.markdown(), key="representation", description=f"stage-1 run {run}"
