@@ -1,4 +1,6 @@
-"""The two errors a user meets: a mistake of theirs, and a broken item in their data."""
+"""The errors a user meets: a mistake of theirs, a broken item in their data, and what the system refuses."""
+
+import errno
 
 
 class UserError(Exception):
@@ -27,3 +29,21 @@ class BadInput(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+
+LASTING_NUMBERS = frozenset(
+    (
+        errno.EPERM,
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EFBIG,
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.ENAMETOOLONG,
+        errno.EDQUOT,
+    )
+)
+"""What the system says of a path that is wrong or forbidden, or of a full disk: it says the same a minute later."""

@@ -40,6 +40,11 @@ class LedgerEntry(Row):
     gpu_memory_mb: float = 0.0
     """Highest GPU memory that the worker, or a process it started, held; 0 without a GPU."""
 
+    @property
+    def in_quarantine(self) -> bool:
+        """Failed for good: no later run tries the item again by itself."""
+        return self.outcome == "failed" and not self.retryable
+
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
         """Entries written before a column existed have null there."""

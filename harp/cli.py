@@ -4,7 +4,6 @@ A lower layer must not import a higher one, so the layers announce their command
 the group `harp.commands` stand at the top level, those of `harp.groups` under the name of the entry point.
 """
 
-import errno
 import gc
 import logging
 import sys
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from data_schemas.errors import UserError
+from data_schemas.errors import LASTING_NUMBERS, UserError
 
 DESCRIPTION = """From human and robot manipulation videos to aligned training data, and from there to robot
 policies that learn from people.
@@ -27,21 +26,6 @@ demonstrations that it simulates."""
 
 GARBAGE_AFTER = 100_000
 """Objects made before cycles are looked for."""
-
-FOR_THE_USER = frozenset(
-    (
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.ENOTDIR,
-        errno.EEXIST,
-        errno.EISDIR,
-        errno.ENOENT,
-    )
-)
-"""What the system says of a path that was given wrongly, or a disk that is full."""
 
 
 def build_app() -> typer.Typer:
@@ -103,7 +87,7 @@ def _end(sentence: str) -> NoReturn:
 
 def _is_for_the_user(error: Exception) -> TypeGuard[OSError]:
     """Whether the path and the system's reason say it all; `--verbose` shows the traceback of these, too."""
-    return isinstance(error, OSError) and error.errno in FOR_THE_USER and error.filename is not None
+    return isinstance(error, OSError) and error.errno in LASTING_NUMBERS and error.filename is not None
 
 
 def _is_of_object_store(error: Exception) -> bool:

@@ -75,8 +75,8 @@ def problems(lake: Lake, run: RunRecord, view: RunView | None = None) -> list[Le
 
 
 def quarantined(lake: Lake, run: RunRecord) -> list[LedgerEntry]:
-    """`problems` that failed for good: no later run tries these items again by itself."""
-    return [e for e in problems(lake, run) if e.outcome == "failed" and not e.retryable]
+    """`problems` that no later run tries again by itself."""
+    return [entry for entry in problems(lake, run) if entry.in_quarantine]
 
 
 def _items(lake: Lake, run: RunRecord, stage: str, view: RunView) -> Collection[str]:

@@ -50,12 +50,6 @@ def unsolved(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
     return {item_id: entry for item_id, entry in found.items() if item_id not in done}
 
 
-def quarantined(lake: Lake, stage_key: str) -> list[LedgerEntry]:
-    """Last attempt at every item that failed for good, by label."""
-    entries = unsolved(lake, stage_key).values()
-    return sorted((e for e in entries if e.outcome == "failed" and not e.retryable), key=lambda e: e.label)
-
-
 def requeue(lake: Lake, entries: Iterable[LedgerEntry]) -> None:
     """Give items another chance in the next run; their earlier attempts stay recorded."""
     by_key: dict[str, list[LedgerEntry]] = {}

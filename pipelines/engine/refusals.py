@@ -4,31 +4,16 @@ Python names an error of the storage by class or number; `deltalake` only by tex
 or the answer of the object store.
 """
 
-import errno
 import re
 
 from deltalake.exceptions import DeltaError
+
+from data_schemas.errors import LASTING_NUMBERS
 
 LASTING = (
     FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError
 )  # fmt: skip
 """The classes are for object stores, whose errors have no number."""
-
-LASTING_NUMBERS = frozenset(
-    (
-        errno.EPERM,
-        errno.ENOENT,
-        errno.EACCES,
-        errno.EEXIST,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EFBIG,
-        errno.ENOSPC,
-        errno.EROFS,
-        errno.ENAMETOOLONG,
-        errno.EDQUOT,
-    )
-)
 
 LASTING_TEXT = re.compile(
     rf"(os error|Os \{{ code:) ({'|'.join(map(str, sorted(LASTING_NUMBERS)))})\b"

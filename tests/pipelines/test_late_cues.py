@@ -14,7 +14,7 @@ from data_schemas.pairs import Alignment, Verdict
 from pipelines.curate import STEPS, Curation
 from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
-from pipelines.engine.ledger import quarantined, requeue
+from pipelines.engine.ledger import requeue, unsolved
 from pipelines.inputs import VideoInput
 from pipelines.recipe import load_curate_recipe
 from pipelines.wrists.base import wrist_track
@@ -106,7 +106,7 @@ def test_what_is_requeued_is_judged_anew(raw: Path, tmp_path: Path, hands: Hands
     assert not first.accepted()
     hands.failure = None
     assert not night(raw, tmp_path / "lake").accepted()  # nobody has asked for another try
-    requeue(first.lake, quarantined(first.lake, first.keys["wrist_tracks"]))
+    requeue(first.lake, unsolved(first.lake, first.keys["wrist_tracks"]).values())
     second = night(raw, tmp_path / "lake")
     (subject,) = second.accepted()
     assert subject.subject_id != before

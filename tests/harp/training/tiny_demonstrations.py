@@ -13,6 +13,7 @@ from data_schemas.episodes import (
     Collection,
     EpisodeInfo,
 )
+from harp.data.policy_episodes import EpisodeSet
 from simulation.rh20t_writer import write_video
 
 STEPS, SIZE = 6, 32
@@ -64,3 +65,10 @@ def write_episode(root: Path, task: str, trial: int, fingers: int = 0) -> Path:
     )
     (folder / EPISODE_FILE).write_text(info.model_dump_json())
     return folder
+
+
+def episode_set(root: Path, folder: Path, per_task: int | None = None, cameras: int = 2) -> EpisodeSet:
+    """Opened and decoded."""
+    episodes = EpisodeSet.open(root, folder, per_task)
+    episodes.decode(cameras)
+    return episodes

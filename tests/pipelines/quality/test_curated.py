@@ -10,7 +10,7 @@ from data_schemas.errors import BadInput
 from pipelines.curate import Curation
 from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
-from pipelines.engine.ledger import quarantined, requeue
+from pipelines.engine.ledger import requeue, unsolved
 from pipelines.inputs import VideoInput
 from pipelines.quality.report.curated import load_curated
 from pipelines.recipe import load_curate_recipe
@@ -77,7 +77,7 @@ def test_a_clip_that_is_judged_anew_is_shown_once(tmp_path: Path, wrists: Wrists
     wrists.broken = "late.mp4"
     before = judged(tmp_path, *lines)
     wrists.broken = None
-    requeue(before.lake, quarantined(before.lake, before.keys["wrist_tracks"]))
+    requeue(before.lake, unsolved(before.lake, before.keys["wrist_tracks"]).values())
     curation = judged(tmp_path, *lines)
     curated = load_curated(curation.lake, curation.record)
     ids = [verdict.subject_id for verdict in curated.verdicts]
