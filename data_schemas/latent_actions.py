@@ -79,13 +79,13 @@ def read_label_set(
     known = [each for each in known if version_id in (None, each.version_id)]
     of = f" of version {version_id}" if version_id else ""
     if not known:
-        raise UserError(f"The lake {lake} has no labels{of} yet: make some with `harp label --model RUN`.")
+        raise UserError(f"The lake {lake} has no labels{of} yet: make some with `harp label --stage1 RUN`.")
     own = [each for each in known if model in (None, each.model)]
     if labels == LATEST:
         if not own:
             others = ", ".join(sorted({each.model for each in known}))
             raise UserError(
-                f"The lake {lake} has labels{of} by {others}, none by {model}: make some with `harp label --model RUN`."
+                f"The lake {lake} has labels{of} by {others}, none by {model}: make some with `harp label --stage1 RUN`."
             )
         return max(own, key=lambda each: each.finished_at)
     found = [each for each in known if each.key.startswith(labels)]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 console = Console()
 
@@ -72,4 +73,4 @@ def evaluate_calvin(
             progress=lambda done, total, average: show("chains", done, total, f"average {average:.2f}"),
         )
     console.print(result.table())
-    console.print(f"Written to [bold]{folder}[/]")
+    console.print(f"Written to [bold]{escape(str(folder))}[/]", soft_wrap=True)

@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from data_schemas.errors import LASTING_NUMBERS, UserError
+from harp.help_pages import flowing, let_flow
 
 DESCRIPTION = """From human and robot manipulation videos to aligned training data, and from there to robot
 policies that learn from people.
@@ -32,7 +33,7 @@ def build_app() -> typer.Typer:
     """The whole command tree."""
     app = typer.Typer(
         name="harp",
-        help=DESCRIPTION,
+        help=flowing(DESCRIPTION),
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
@@ -44,6 +45,7 @@ def build_app() -> typer.Typer:
         app.add_typer(entry.load())
     for entry in sorted(entry_points(group="harp.groups"), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)
+    let_flow(app)
     return app
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 console = Console()
 
@@ -79,4 +80,4 @@ def evaluate_tabletop(
             progress=lambda done, total, successes: show("trials", done, total, f"{successes} succeeded"),
         )
     console.print(result.table())
-    console.print(f"Written to [bold]{folder}[/]")
+    console.print(f"Written to [bold]{escape(str(folder))}[/]", soft_wrap=True)

@@ -87,7 +87,7 @@ def train_stage1(
     else:
         console.print(
             f"Trained {result.steps} steps; curves: {escape(str(draw_run(out)))}. "
-            f"Next: harp evaluate representation --run {pasted(out)}",
+            f"Next: harp evaluate representation --stage1 {pasted(out)}",
             soft_wrap=True,
         )
 
@@ -115,7 +115,7 @@ def draw_curves(
 
 @evaluate_app.command("representation")
 def evaluate_representation(
-    run: Annotated[Path, typer.Option(help="Folder of a finished stage-1 run.")],
+    run: Annotated[Path, typer.Option("--stage1", "--run", help="Folder of a finished stage-1 run.")],
     version: Annotated[
         list[str] | None,
         typer.Option(help="Other versions to evaluate on, may be repeated; default: the run's own."),
@@ -132,8 +132,8 @@ def evaluate_representation(
 
     Examples:
 
-      harp evaluate representation --run runs/stage1
-      harp evaluate representation --run runs/stage1 --lake other_lake --version latest --pairs 93
+      harp evaluate representation --stage1 runs/stage1
+      harp evaluate representation --stage1 runs/stage1 --lake other_lake --version latest --pairs 93
     """
     from harp.data.version import version_folder
     from harp.evaluation.representation import evaluate_representation as evaluate

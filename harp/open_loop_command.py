@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 console = Console()
 
@@ -50,4 +51,4 @@ def evaluate_actions(
             progress=lambda done, total: show("episodes", done, total, ""),
         )
     console.print(result.table())
-    console.print(f"Written to [bold]{folder}[/]")
+    console.print(f"Written to [bold]{escape(str(folder))}[/]", soft_wrap=True)

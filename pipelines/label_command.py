@@ -15,7 +15,7 @@ console = Console()
 
 @app.command()
 def label(
-    model: Annotated[Path, typer.Option(help="Folder of a finished stage-1 run.")],
+    model: Annotated[Path, typer.Option("--stage1", "--model", help="Folder of a finished stage-1 run.")],
     version: Annotated[
         str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")
     ] = "latest",
@@ -49,9 +49,9 @@ def label(
 
     Examples:
 
-      harp label --model runs/stage1 --lake lake
+      harp label --stage1 runs/stage1 --lake lake
 
-      harp label --model runs/stage1 --version 5f0c3a9e12345678 --horizon 0.5 --horizon 1.5 --gpus 0.5
+      harp label --stage1 runs/stage1 --version 5f0c3a9e12345678 --horizon 0.5 --horizon 1.5 --gpus 0.5
     """
     from harp.data.version import PublishedVersion, version_folder
     from harp.progress import ProgressBars

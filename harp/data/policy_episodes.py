@@ -33,6 +33,9 @@ from harp.policy.normalization import Normalization, Statistics
 
 ROUNDING = 1e-6
 """Range of a dimension, in the robot's units, below which it counts as constant."""
+FORMAT = "mov,mp4"
+"""FFmpeg's name of what `data_schemas.episodes` has videos in. Others (playlists) read files that whoever wrote them has chosen."""
+
 OPEN_FILES = 256
 """Decoded videos that stay mapped."""
 
@@ -182,7 +185,7 @@ def decode_video(path: Path, num_frames: int) -> np.ndarray:
         UserError: a video that cannot be read, or of another length.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options={"format_whitelist": FORMAT}) as container:
             frames = [frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)]
     except (FFmpegError, OSError) as error:
         raise UserError(

@@ -219,6 +219,6 @@ def _read_rows(lake: Path, labels: LabelSet) -> list[LatentActions]:
     if len(rows) != labels.clips:
         raise UserError(
             f"The labels {labels.key} should cover {labels.clips} clips, the lake has {len(rows)}; run "
-            f"`harp label --model {labels.run}` again."
+            f"`harp label --stage1 {labels.run}` again."
         )
     return rows

@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from harp.cli import build_app, main
+from harp.help_pages import flowing
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,10 +45,39 @@ def test_help_names_every_command():
         (["versions"], "harp versions diff"),
         (["train", "stage2"], "[robot]"),  # brackets are markup, too
         (["reprocess"], "camera"),
+        (["label"], "--model"),  # one run of stage 1 has one name everywhere; its first names are understood
+        (["evaluate", "representation"], "--run"),
     ],
 )
 def test_help_of_a_command_shows(arguments: list[str], expected: str):
     assert expected in harp(*arguments, "--help").stdout
+
+
+def test_help_flows_and_keeps_its_examples():
+    text = """First line, which
+    goes on.
+
+    A paragraph that the source
+    breaks, too.
+
+    Examples:
+
+      harp label --lake lake
+      harp label --lake other
+    """
+    assert flowing(text) == (
+        "First line, which goes on.\n\nA paragraph that the source breaks, too.\n\nExamples:\n\n"
+        "  harp label --lake lake\n  harp label --lake other"
+    )
+
+
+def test_help_of_every_command_flows():
+    commands = [get_command(build_app())]
+    for command in commands:
+        commands.extend(getattr(command, "commands", {}).values())
+        for paragraph in (command.help or "").split("\n\n"):
+            assert paragraph.startswith(" ") or "\n" not in paragraph, command.name
+    assert len(commands) > 25
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from data_schemas.episodes import VIDEOS
+from data_schemas.errors import UserError
 from data_schemas.identity import file_sha256
 from harp.data import policy_episodes
 from harp.data.policy_chunks import Stage3Loader
-from harp.data.policy_episodes import EpisodeSet, action_chunk
+from harp.data.policy_episodes import EpisodeSet, action_chunk, decode_video
 from harp.policy.config import ActionConfig, ImageConfig
 from tests.harp.policy.tiny_policy import tiny_config as tiny_policy_config
 from tests.harp.training.tiny_demonstrations import STEPS, TASKS, episode_set, write_demonstrations
@@ -23,6 +24,15 @@ CHUNK = 3
 @pytest.fixture(scope="module")
 def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_demonstrations(tmp_path_factory.mktemp("demonstrations") / "raw")
+
+
+def test_a_playlist_is_no_demonstration(demonstrations, tmp_path):
+    """It names the file that is decoded, wherever that lies."""
+    shutil.copy(next(demonstrations.glob("episodes/*/wrist.mp4")), tmp_path / "secret.mp4")
+    playlist = tmp_path / "wrist.mp4"
+    playlist.write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with pytest.raises(UserError, match=r"wrist\.mp4 cannot be decoded"):
+        decode_video(playlist, STEPS)
 
 
 def test_chunks_states_and_pictures_of_a_batch(demonstrations, tmp_path):
