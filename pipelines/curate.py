@@ -105,7 +105,7 @@ class Curation:
         """Find the clips, check them, index their frames.
 
         Raises:
-            UserError: there are none.
+            UserError: there are none, or a later stage lacks its model.
         """
         clips = islice(self.recipe.make_reader().discover(self.raw_root), self.limit)
         work = source_work(clips, self.raw_root)
@@ -115,6 +115,7 @@ class Curation:
         self.record.basis = basis_of(self.lake, self.record, self.stages, self.keys)
         self._repeated = repeated_run(self.lake, self.record)
         if not self._stands("ingest"):
+            self._check_models()
             revisions = Revisions(self.lake, self.keys["ingest"], work.labels)
             self._run("ingest", work, settle=revisions.settle)
 
@@ -228,6 +229,14 @@ class Curation:
         self.record.end(stage.model_copy(update={"seconds": 0.0}))
         self._save()
         return True
+
+    def _check_models(self) -> None:
+        """Ask now for what would stop the run hours later. A stage that has rows needs its model perhaps no more."""
+        if not self.executor.is_here:
+            return
+        for name, stage in self.stages.items():
+            if not self.lake.files(stage.row, self.keys[name]):
+                stage.check()
 
     def _work_off(self, name: str) -> None:
         if not self._stands(name):

@@ -49,6 +49,11 @@ class Items(Protocol):
 class Executor(AbstractContextManager):
     """A context that outlives one stage, so that the stages of a run share what is dear to start."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether all workers are on this machine."""
+        return True
+
     @abstractmethod
     def run(
         self, stage: Stage, items: Items, limits: Limits | None = None

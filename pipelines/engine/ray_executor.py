@@ -47,6 +47,10 @@ class RayExecutor(Executor):
         self._running = 0
         self._parked: tuple[Resources | None, list[Hand]] = (None, [])
 
+    @property
+    def is_here(self) -> bool:
+        return not os.environ.get("RAY_ADDRESS")
+
     def __exit__(self, *exception: object) -> None:
         if ray.is_initialized():
             self._take_parked(None)

@@ -111,6 +111,13 @@ class Stage(ABC, Generic[Payload]):
         """Key under which this stage stores its rows, given the keys of the stages it reads from."""
         return stage_key(self.name, self.version, self.config.model_dump(mode="json"), self.models, upstream)
 
+    def check(self) -> None:
+        """See, without loading anything, that what `setup` takes from this machine is there.
+
+        Raises:
+            UserError: it is not; says how to get it.
+        """
+
     def setup(self) -> None:
         """Load models once per worker. Called in the worker, before the first batch."""
 

@@ -113,6 +113,13 @@ class ObjectDescriber(ABC):
     num_frames: int
     """Frames that it wants to see of a clip."""
 
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """See, without loading anything, that what `load` takes from this machine is there.
+
+        Raises:
+            UserError: it is not; says how to get it.
+        """
+
     @abstractmethod
     def load(self) -> None:
         """Load what it needs; called once, in the worker."""
@@ -131,6 +138,9 @@ class ObjectGrounder(ABC):
 
     model: str
     """`name@revision`."""
+
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """As `ObjectDescriber.check`."""
 
     def load(self) -> None:  # noqa: B027 - most need nothing
         """Load what it needs; called once, in the worker."""
@@ -153,6 +163,9 @@ class PointTracker(ABC):
 
     model: str
     """`name@revision`."""
+
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """As `ObjectDescriber.check`."""
 
     def load(self) -> None:  # noqa: B027 - most need nothing
         """Load what it needs; called once, in the worker."""

@@ -55,6 +55,9 @@ class GroundingDino(PhraseDetector):
         self.model = weights.model_id(name)
         self.thresholds = thresholds or Thresholds()
 
+    def check(self) -> None:
+        weights.require(self.name)
+
     def load(self) -> None:
         folder = weights.require(self.name)
         backbone = swin(**ARCHITECTURES[self.name])

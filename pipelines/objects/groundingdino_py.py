@@ -29,13 +29,17 @@ class GroundingDinoPy(PhraseDetector):
         self.model = weights.model_id(NAME)
         self.thresholds = thresholds or Thresholds()
 
-    def load(self) -> None:
+    def check(self) -> None:
         if importlib.util.find_spec("groundingdino") is None:
             raise UserError(
                 "The grounder 'groundingdino-py' needs the package groundingdino-py, which is not installed: "
                 "`pip install groundingdino-py 'transformers<5'` in an environment of its own, or choose the "
                 "grounder 'groundingdino', the same network by transformers."
             )
+        weights.require(NAME)
+
+    def load(self) -> None:
+        self.check()
         from groundingdino.config import GroundingDINO_SwinT_OGC as published  # type: ignore[import-not-found]
         from groundingdino.util.inference import load_model, predict  # type: ignore[import-not-found]
 

@@ -44,17 +44,16 @@ class OpenAIDescriber(ObjectDescriber):
         self.num_frames = config.num_frames
         self._pause = pause
 
-    def load(self) -> None:
-        """
-        Raises:
-            UserError: no server is named.
-        """
-        base_url = os.environ.get("OPENAI_BASE_URL", "")
-        if not base_url:
+    def check(self) -> None:
+        if not os.environ.get("OPENAI_BASE_URL"):
             raise UserError(
                 f"The describer 'openai' needs a server: start one (`vllm serve {self.config.model}`, Apache-2.0) and "
                 "set OPENAI_BASE_URL to its address, such as http://localhost:8000/v1."
             )
+
+    def load(self) -> None:
+        self.check()
+        base_url = os.environ["OPENAI_BASE_URL"]
         key = os.environ.get("OPENAI_API_KEY", "")
         self._key = key
         headers = {"Authorization": f"Bearer {key}"} if key else {}

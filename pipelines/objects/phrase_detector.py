@@ -38,13 +38,15 @@ class PhraseDetector(ABC):
     model: str
     """`name@revision`."""
 
-    @abstractmethod
-    def load(self) -> None:
-        """Load the weights; called once, in the worker.
-
+    def check(self) -> None:  # noqa: B027 - a detector of one's own may need nothing
+        """
         Raises:
             UserError: the weights or the library are not on this machine.
         """
+
+    @abstractmethod
+    def load(self) -> None:
+        """`check`, then load the weights; called once, in the worker."""
 
     @abstractmethod
     def detect(self, frames: Sequence[np.ndarray], phrases: Sequence[str]) -> list[list[Detection]]:

@@ -61,6 +61,9 @@ class PhraseGrounder(ObjectGrounder):
         self.model = f"{detector.model}+{VERSION}"
         self.stride = stride
 
+    def check(self) -> None:
+        self.detector.check()
+
     def load(self) -> None:
         self.detector.load()
 

@@ -43,21 +43,23 @@ class QwenDescriber(ObjectDescriber):
         self.model = f"{config.model}@{self.revision[:8]}"
         self.num_frames = config.num_frames
 
+    def check(self) -> None:
+        self._folder()
+
     def load(self) -> None:
-        """
-        Raises:
-            UserError: the weights are not in the hub's cache.
-        """
+        folder = self._folder()
+        network = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
+        self.use(network, AutoTokenizer.from_pretrained(folder))
+
+    def _folder(self) -> str:
         try:
-            folder = snapshot_download(self.config.model, revision=self.revision, local_files_only=True)
+            return snapshot_download(self.config.model, revision=self.revision, local_files_only=True)
         except LocalEntryNotFoundError as error:
             raise UserError(
                 f"The weights of {self.model} are not on this machine: "
                 f"`hf download {self.config.model} --revision {self.revision}` fetches them (17.5 GB, licence "
                 "Apache-2.0); or use the describer 'openai' with a server that has them."
             ) from error
-        network = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
-        self.use(network, AutoTokenizer.from_pretrained(folder))
 
     def use(self, network: Any, tokenizer: Any) -> None:
         """Run `network`, a `Qwen3VLForConditionalGeneration`, with `tokenizer`, which must know Qwen's special tokens."""

@@ -13,7 +13,15 @@ from data_schemas.cues import ObjectTrack
 from data_schemas.errors import BadInput
 from pipelines.engine.stage import Done, Failed, Filtered, Outcome, Stage
 from pipelines.inputs import TrackInput
-from pipelines.objects.base import FrameSource, GroundedBox, GroundingRequest, KeypointSelector
+from pipelines.objects.base import (
+    FrameSource,
+    GroundedBox,
+    GroundingRequest,
+    KeypointSelector,
+    ObjectDescriber,
+    ObjectGrounder,
+    PointTracker,
+)
 from pipelines.objects.config import ObjectConfig
 from pipelines.objects.instruction_object import object_phrase
 from pipelines.objects.keypoints import SpreadFeatures
@@ -50,11 +58,19 @@ class ObjectStage(Stage[TrackInput]):
         describer = () if self._describer is None else (self._describer.model,)
         return (*describer, self._grounder.model, self._tracker.model)
 
+    @property
+    def _parts(self) -> tuple[ObjectDescriber | ObjectGrounder | PointTracker, ...]:
+        describer = () if self._describer is None else (self._describer,)
+        return (*describer, self._grounder, self._tracker)
+
+    def check(self) -> None:
+        for part in self._parts:
+            part.check()
+
     def setup(self) -> None:
         """Load the models that need it."""
-        for part in (self._describer, self._grounder, self._tracker):
-            if part is not None:
-                part.load()
+        for part in self._parts:
+            part.load()
 
     def process(self, batch: Sequence[TrackInput]) -> list[Outcome]:
         """One track per demonstration; `no_object_found` where nothing was moved, touched or answers the phrase."""

@@ -40,15 +40,15 @@ class Tapir(PointTracker):
         self.config = config or TapirConfig()
         self.model = weights.model_id(self.checkpoint)
 
-    def load(self) -> None:
-        """
-        Raises:
-            UserError: `tapnet` or the checkpoint is not on this machine; says how to get it.
-        """
+    def check(self) -> None:
         if importlib.util.find_spec("tapnet") is None:
             raise UserError(
                 f"The tracker TAPIR needs the package tapnet, which is not installed: `{INSTALL}`."
             )
+        weights.require(self.checkpoint)
+
+    def load(self) -> None:
+        self.check()
         from tapnet.torch.tapir_model import TAPIR  # type: ignore[import-not-found]
 
         (file,) = weights.require(self.checkpoint).glob("*.pt")

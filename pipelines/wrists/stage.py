@@ -15,7 +15,7 @@ from pipelines.wrists.base import HandDetector, WristAnnotator
 from pipelines.wrists.human import HumanWristAnnotator
 from pipelines.wrists.mediapipe_hands import MediaPipeHands, MediaPipeHandsConfig
 from pipelines.wrists.projection import ProjectionAnnotator, ProjectionConfig
-from pipelines.wrists.wilor import WiLoRConfig, wilor_hands
+from pipelines.wrists.wilor import WiLoRConfig, installation, wilor_hands
 
 
 class WristConfig(StageConfig):
@@ -76,6 +76,10 @@ class WristStage(Stage[VideoInput]):
     @property
     def memory_outside_mb(self) -> tuple[float, float]:
         return (0.0, 0.0) if self._detector is None else self._detector.memory_outside_mb
+
+    def check(self) -> None:
+        if self.config.detector == "wilor-mini":
+            installation()
 
     def setup(self) -> None:
         """Load the hand detector, fetching its weights if this machine does not have them."""

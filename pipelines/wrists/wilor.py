@@ -62,11 +62,11 @@ class WorkerHands(HandDetector):
         self._worker.close()
 
 
-def wilor_hands(config: WiLoRConfig) -> WorkerHands:
-    """WiLoR, on the GPU where its environment sees one.
+def installation() -> tuple[str, Path, Path]:
+    """Python of WiLoR's environment, folder of its weights, MANO's file.
 
     Raises:
-        UserError: its environment, its weights or MANO are not there; says how to get each.
+        UserError: one of them is not there; says how to get it.
     """
     python, mano = os.environ.get("HARP_WILOR_PYTHON"), os.environ.get("HARP_MANO_FILE")
     if not python:
@@ -79,9 +79,19 @@ def wilor_hands(config: WiLoRConfig) -> WorkerHands:
             f"WiLoR needs MANO's right hand and HARP_MANO_FILE is {mano or 'not set'}: register at "
             "mano.is.tue.mpg.de (non-commercial research), and set HARP_MANO_FILE to MANO_RIGHT.pkl."
         )
+    return python, require(WEIGHTS), Path(mano).resolve()
+
+
+def wilor_hands(config: WiLoRConfig) -> WorkerHands:
+    """WiLoR, on the GPU where its environment sees one.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    python, folder, mano = installation()
     options = {
-        "weights": str(require(WEIGHTS)),
-        "mano": str(Path(mano).resolve()),
+        "weights": str(folder),
+        "mano": str(mano),
         "min_confidence": config.min_confidence,
         "rescale_factor": config.rescale_factor,
     }
