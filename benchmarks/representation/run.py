@@ -3,9 +3,10 @@
     python -m benchmarks.representation.dataset DATA --processes 2
     python -m benchmarks.representation.run DATA OUT [--processes 2] [--ablations] [--rows harp-sr harp-srpd]
 
-Writes OUT/results.json, OUT/results.md and OUT/rows.png. Each row and seed is a run of its own in
-OUT/runs/<row>/seed<n>; a killed one continues, a finished one is reused. Rows differ in what `harp.recipes.rows` says and in
-nothing else; `--set` changes all of them, but never what makes a row. Nothing here may be tuned on: `benchmarks.representation.tune` is for that.
+Writes OUT/results.json, OUT/results.md and OUT/rows.png. Each row and seed is a run of its own in OUT/runs/<row>/seed<n>;
+a killed one continues, a finished one is reused, and `--finished` shows what is trained so far. Rows differ in what
+`harp.recipes.rows` says and in nothing else; `--set` changes all of them, but never what makes a row. Nothing here may be
+tuned on: `benchmarks.representation.tune` is for that.
 """
 
 import argparse
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--ablations", action="store_true", help=f"also {', '.join(ABLATIONS)}")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="what to evaluate on")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--finished", action="store_true", help="train nothing: only runs that are trained")
     parser.add_argument("--processes", type=int, default=1, help="runs at the same time, one thread each")
     parser.add_argument("--recipe", default="laptop")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all rows")
@@ -82,26 +84,28 @@ def main() -> None:
         for seed in range(arguments.seeds)
         for row in rows
     }
-    finished = run_jobs(train_and_evaluate, jobs, arguments.processes)
+    if arguments.finished:
+        jobs = {name: job for name, job in jobs.items() if (job[2] / "result.json").is_file()}
+        if not jobs:
+            parser.error(f"no run of these rows is trained in {arguments.out}")
+    evaluated = run_jobs(train_and_evaluate, jobs, arguments.processes)
+    runs = {row: [evaluated[name] for name in jobs if name.startswith(f"{row} seed ")] for row in rows}
     summaries = {
-        name: summarize_set(
-            {row: [finished[f"{row} seed {seed}"][name] for seed in range(arguments.seeds)] for row in rows}
-        )
+        name: summarize_set({row: [one[name] for one in seeds] for row, seeds in runs.items() if seeds})
         for name in arguments.sets
     }
-    pairs = {name: finished[next(iter(jobs))][name].num_pairs for name in arguments.sets}
-    write(arguments.out, summaries, pairs, arguments.seeds)
+    pairs = {name: evaluated[next(iter(jobs))][name].num_pairs for name in arguments.sets}
+    write(arguments.out, summaries, pairs)
     Console().print((arguments.out / "results.md").read_text(), markup=False, highlight=False, soft_wrap=True)
 
 
-def write(out: Path, summaries: dict[str, dict[str, RowSummary]], pairs: dict[str, int], seeds: int) -> None:
+def write(out: Path, summaries: dict[str, dict[str, RowSummary]], pairs: dict[str, int]) -> None:
     """`results.json`, `results.md` and `rows.png`."""
     command = f"python -m benchmarks.representation.run {shlex.join(sys.argv[1:])}"
     titles = {"held": "Held-out set", "second": "Second evaluation set"}
     labels = {name: f"{titles[name]}: {pairs[name]} pairs" for name in summaries}
     content = {
         "command": command,
-        "seeds": seeds,
         "sets": {
             name: {
                 "num_pairs": pairs[name],
@@ -113,7 +117,7 @@ def write(out: Path, summaries: dict[str, dict[str, RowSummary]], pairs: dict[st
     (out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     text = [
         f"`{command}`",
-        f"Mean ± standard deviation over {seeds} seeds; interval: bootstrap over pairs of the mean over seeds. "
+        "Mean ± standard deviation over a row's seeds; interval: bootstrap over pairs of the mean over seeds. "
         "The paper's figures are of 93 pairs of RH20T; `of 93`: average R@1 expected among 93 candidates.",
         *(markdown(labels[name], rows) for name, rows in summaries.items()),
     ]

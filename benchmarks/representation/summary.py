@@ -63,6 +63,8 @@ class Spread:
 class RowSummary:
     """One row on one set of N pairs."""
 
+    seeds: int | None
+    """Runs; None of a row without learning."""
     hits: np.ndarray
     """(N,) R@1 of each pair in percent, mean of both directions and of the seeds."""
     recall_at_1: Spread
@@ -102,6 +104,7 @@ def summarize(evaluations: Sequence[Evaluation], row: str = ADAPTED) -> RowSumma
 
     hits = np.mean([retrieval.hits for retrieval in retrievals], axis=0)
     return RowSummary(
+        seeds=len(evaluations) if row == ADAPTED else None,
         hits=hits,
         recall_at_1=over(lambda r: r.recall_at_1),
         interval=bootstrap_mean(hits),
@@ -138,6 +141,7 @@ def summarize_set(runs: dict[str, list[Evaluation]]) -> dict[str, RowSummary]:
 
 
 COLUMNS = (
+    "seeds",
     "average R@1",
     "95 % interval",
     "of 93",
@@ -182,6 +186,7 @@ def comparisons(rows: dict[str, RowSummary]) -> Iterator[tuple[str, str, Estimat
 def _cells(name: str, row: RowSummary) -> list[str]:
     paper = PAPER.get(name)
     return [
+        str(row.seeds or ""),
         row.recall_at_1.text(),
         f"{row.interval.low:.1f} to {row.interval.high:.1f}",
         row.recall_at_1_of_93.text() if row.recall_at_1_of_93 else "",

@@ -45,6 +45,7 @@ def test_rows_without_learning_come_first_and_once(runs):
     rows = summarize_set(runs)
     assert list(rows) == ["unadapted", "ridge", "hr", "harp-srpd"]
     assert rows["unadapted"].recall_at_1.deviation is None
+    assert [row.seeds for row in rows.values()] == [None, None, 3, 3]
     assert rows["hr"].gap is None
     assert rows["harp-srpd"].gap is not None
     assert rows["unadapted"].gap is None  # those codes belong to one run's model
