@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from harp.policy.checkpoints import load_policy, write_policy
+from harp.policy.config import PolicyConfig
 from harp.policy.patch_positions import SLOWEST, patch_positions
 from harp.policy.prismatic import load_prismatic
 from harp.policy.tokenizer import load_tokenizer
@@ -39,13 +40,13 @@ def test_kept_by_a_checkpoint_in_full_precision(tmp_path: Path):
     config = tiny_config(patch_positions=True, dtype="bfloat16")
     vla = load_prismatic(config)
     write_policy(vla, load_tokenizer(config), tmp_path / "policy")
-    loaded = load_policy(tmp_path / "policy").vla
-    assert torch.equal(loaded.patch_positions, patch_positions(VISION.grid, LANGUAGE.width))
+    kept = load_policy(tmp_path / "policy").vla.patch_positions
+    assert kept is not None
+    assert torch.equal(kept, patch_positions(VISION.grid, LANGUAGE.width))
     assert "patch_positions" not in vla.state_dict()  # OpenVLA's layout knows none
 
 
 def test_a_width_that_cannot_hold_them_is_refused():
-    odd = tiny_config().model_dump() | {"patch_positions": True}
-    odd["language_model"] |= {"width": 36 + 2}
+    odd = LANGUAGE.model_copy(update={"width": 38})
     with pytest.raises(ValidationError, match="a width that 4 divides, not 38"):
-        type(tiny_config()).model_validate(odd)
+        PolicyConfig(vision=VISION, language_model=odd, patch_positions=True)
