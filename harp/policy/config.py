@@ -118,9 +118,6 @@ class PolicyConfig(_Frozen):
     language_model: LanguageModelConfig
     projector_width: int | None = None
     """First hidden width of the projector; four times the vision width by default (2176 → 8704 → 4096 → 4096)."""
-    patch_positions: bool = False
-    """Add to every patch where it lies in its picture; for language models that begin at random, see the module of
-    the name. The paper's, which is pretrained, has none."""
     cameras: int = Field(default=1, gt=0)
     """Images per observation: third view, then wrist."""
     num_codes: int = Field(default=16, gt=0, lt=EXTRA_ROWS)
@@ -135,8 +132,6 @@ class PolicyConfig(_Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> "PolicyConfig":
-        if self.patch_positions and self.language_model.width % 4:
-            raise ValueError(f"patch_positions needs a width that 4 divides, not {self.language_model.width}")
         if self.prompt_tokens <= 0:
             raise ValueError(
                 f"{self.cameras} images of {self.vision.num_patches} patches and {self.slots} slots leave no room for "

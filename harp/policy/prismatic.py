@@ -17,7 +17,6 @@ from transformers import LlamaForCausalLM, LlamaModel
 
 from harp.policy.config import PolicyConfig
 from harp.policy.language_model import empty_language_model, load_language_model
-from harp.policy.patch_positions import patch_positions
 from harp.policy.tokenizer import Tokens, language_model_folder
 from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
 
@@ -74,9 +73,6 @@ class PrismaticVLA(nn.Module):
         vision, language_model: as loaded; of random weights for tests.
     """
 
-    patch_positions: Tensor | None
-    """(P, D), where configured."""
-
     def __init__(
         self, config: PolicyConfig, vision: HarpVisionEncoder, language_model: LlamaForCausalLM
     ) -> None:
@@ -85,10 +81,6 @@ class PrismaticVLA(nn.Module):
         self.vision = vision
         self.projector = Projector(config.vision.dim, config.projector_hidden, config.language_model.width)
         self.language_model = language_model
-        positions = None
-        if config.patch_positions:
-            positions = patch_positions(config.vision.grid, config.language_model.width)
-        self.register_buffer("patch_positions", positions, persistent=False)
         self.train_vision("frozen")
 
     @property
@@ -116,10 +108,7 @@ class PrismaticVLA(nn.Module):
 
     def project(self, patches_BIPF: Tensor) -> Tensor:
         """The encoder's patch features as visual tokens (B, I·P, D)."""
-        tokens = self.projector(patches_BIPF)
-        if self.patch_positions is not None:
-            tokens = tokens + self.patch_positions.to(tokens.dtype)
-        return tokens.flatten(1, 2)
+        return self.projector(patches_BIPF).flatten(1, 2)
 
     def embed(self, visual_BVD: Tensor, text: Tokens, zeroed_BL: Tensor | None = None) -> Sequence:
         """Put visual tokens (and a proprioception token after them) behind `<BOS>`.

@@ -104,13 +104,8 @@ class VisionConfig(BaseModel):
         return sum(backbone.vit.width for backbone in self.backbones)
 
     @property
-    def grid(self) -> int:
-        """Patches along a side."""
-        return self.image_size // self.backbones[0].vit.patch_size
-
-    @property
     def num_patches(self) -> int:
-        return self.grid**2
+        return (self.image_size // self.backbones[0].vit.patch_size) ** 2
 
 
 LAPTOP = VisionConfig(
