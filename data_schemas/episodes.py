@@ -1,9 +1,9 @@
-"""Robot demonstrations with actions on disk: the layout that `harp simulate demonstrations` writes.
+"""Robot demonstrations with actions on disk: the layout that `harp simulate demonstrations` writes and stage 3 reads.
 
     DIR/demonstrations.json          `Collection`: who acted, at what rate, the meaning of every number, the settings
     DIR/episodes/<name>/episode.json `EpisodeInfo`
     DIR/episodes/<name>/steps.npz    `actions` (T, A), `proprioception` (T, P), float64
-    DIR/episodes/<name>/third_view.mp4, wrist.mp4   T frames each, H.264
+    DIR/episodes/<name>/third_view.mp4, wrist.mp4   T frames each, H.264; a robot may have no wrist camera
 
 Row t of the arrays and frame t of both videos belong together: what was seen and measured *before* action t. The
 layout is our own, as RH20T's has no actions, keeps states on a clock of their own and stores them as pickles; here
@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_schemas.errors import BadInput, UserError
+from data_schemas.robot_interface import RobotInterface
 
 COLLECTION_FILE, EPISODE_FILE, STEPS_FILE = "demonstrations.json", "episode.json", "steps.npz"
 EPISODES = "episodes"
@@ -37,12 +38,23 @@ class Collection(BaseModel):
     action_scale: tuple[float, ...]
     """What 1 stands for: metres, radians; 1 for the absolute opening."""
     proprioception: tuple[str, ...]
-    size: int
-    """Width and height of the videos, pixels."""
-    seed: int
-    appearance: dict[str, float]
-    """Strengths of the variation of the look."""
+    size: int | None = None
+    """Width and height of the videos, pixels, where all have the same."""
+    seed: int = 0
+    """Of a simulation: everything follows from it."""
+    appearance: dict[str, float] = {}
+    """Of a simulation: strengths of the variation of the look."""
     license: str
+
+    @property
+    def interface(self) -> RobotInterface:
+        """What the numbers mean, as policies and environments say it."""
+        return RobotInterface(
+            rate=self.rate,
+            actions=self.actions,
+            action_scale=self.action_scale,
+            proprioception=self.proprioception,
+        )
 
 
 class EpisodeInfo(BaseModel):
@@ -52,10 +64,12 @@ class EpisodeInfo(BaseModel):
 
     name: str
     task: str
-    trial: int
+    trial: int = 0
+    """Of a simulation: number of its start state."""
     instruction: str
     steps: int
-    success: bool
+    success: bool = True
+    """Whether the task was done; others are not trained on."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +97,8 @@ def read_collection(root: Path) -> Collection:
         return Collection.model_validate_json(file.read_text())
     except (OSError, ValidationError) as error:
         raise UserError(
-            f"{root} holds no demonstrations with actions ({COLLECTION_FILE}: {type(error).__name__}); "
-            "make some with `harp simulate demonstrations --out DIR`."
+            f"{root} holds no demonstrations with actions ({COLLECTION_FILE}: {_first_mistake(error)}); make some with "
+            "`harp simulate demonstrations --out DIR`, or write your own in its layout (docs/policy_training.md)."
         ) from None
 
 
@@ -112,3 +126,11 @@ def read_episode(folder: Path) -> Episode:
             f"{info.steps} rows of each.",
         )
     return Episode(info, actions, proprioception, folder)
+
+
+def _first_mistake(error: OSError | ValidationError) -> str:
+    """What to mend first."""
+    if isinstance(error, OSError):
+        return type(error).__name__
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"

@@ -28,6 +28,7 @@ import mujoco
 import numpy as np
 
 from data_schemas.errors import UserError
+from data_schemas.robot_interface import RobotInterface
 from simulation.appearance import Appearance, Tone, apply
 from simulation.contact_arm import WRIST_CAMERA, ContactArm
 from simulation.content import TASKS, Content
@@ -47,8 +48,13 @@ WORKSPACE = np.array([[-0.20, -0.40, 0.009], [0.42, 0.40, 0.50]])  # metres, of 
 OPENING_SPEED = 0.25  # metres a second
 HOLD = 3
 AT_REST = 0.02  # metres a second
-ACTIONS = ("x", "y", "z", "rotation_x", "rotation_y", "rotation_z", "opening")
-PROPRIOCEPTION = ACTIONS
+NUMBERS = ("x", "y", "z", "rotation_x", "rotation_y", "rotation_z", "opening")
+INTERFACE = RobotInterface(
+    rate=RATE,
+    actions=NUMBERS,
+    action_scale=(*[POSITION_SCALE] * 3, *[ROTATION_SCALE] * 3, 1.0),
+    proprioception=NUMBERS,
+)
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,8 @@ class TabletopEnvironment:
     """
 
     tasks = TASKS
-    rate = RATE
     episode_limit = EPISODE_LIMIT
-    action_dimensions = len(ACTIONS)
-    proprioception_dimensions = len(PROPRIOCEPTION)
+    interface = INTERFACE
 
     def __init__(
         self, robot: str = "xarm7_gripper", size: int = 224, appearance: Appearance | None = None
@@ -137,9 +141,9 @@ class TabletopEnvironment:
             UserError: the action has another shape or is not finite, or the trial is over.
         """
         action = np.asarray(action, dtype=np.float64)
-        if action.shape != (len(ACTIONS),) or not np.isfinite(action).all():
+        if action.shape != (len(NUMBERS),) or not np.isfinite(action).all():
             raise UserError(
-                f"Action of shape {action.shape}: expected {len(ACTIONS)} finite numbers {', '.join(ACTIONS)}."
+                f"Action of shape {action.shape}: expected {len(NUMBERS)} finite numbers {', '.join(NUMBERS)}."
             )
         if self._done:
             raise UserError("The trial is over: call reset(trial) before the next step.")

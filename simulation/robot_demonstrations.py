@@ -31,12 +31,9 @@ from simulation.appearance import Appearance
 from simulation.contact_arm import ROBOTS
 from simulation.content import TASKS
 from simulation.environment import (
-    ACTIONS,
     EPISODE_LIMIT,
-    POSITION_SCALE,
-    PROPRIOCEPTION,
+    INTERFACE,
     RATE,
-    ROTATION_SCALE,
     Observation,
     TabletopEnvironment,
 )
@@ -68,10 +65,7 @@ class DemonstrationsConfig:
         """What is written to `demonstrations.json`, and must agree with an earlier run in the folder."""
         return Collection(
             robot=self.robot,
-            rate=RATE,
-            actions=ACTIONS,
-            action_scale=(*[POSITION_SCALE] * 3, *[ROTATION_SCALE] * 3, 1.0),
-            proprioception=PROPRIOCEPTION,
+            **INTERFACE.model_dump(),
             size=self.size,
             seed=self.seed,
             appearance=asdict(self.appearance),

@@ -99,7 +99,8 @@ class EpisodeSet:
         parts = [self.collection.model_dump_json()]
         for episode in self.episodes:
             parts += [episode.info.model_dump_json(), file_sha256(episode.folder / STEPS_FILE)]
-            parts += [self._checksum(episode.video(camera)) for camera in VIDEOS]
+            videos = (episode.video(camera) for camera in VIDEOS)
+            parts += [self._checksum(video) for video in videos if video.is_file()]
         return f"demonstrations@{content_id(*parts)}"
 
     def normalization(self) -> Normalization:
@@ -119,8 +120,15 @@ class EpisodeSet:
         """Decode what is not yet there of the first so many cameras.
 
         Raises:
-            UserError: a video that cannot be read, or has another number of frames than its episode has steps.
+            UserError: a video that is not there, cannot be read, or has another number of frames than its episode has steps.
         """
+        for episode in self.episodes:
+            for camera in VIDEOS[:cameras]:
+                if not episode.video(camera).is_file():
+                    raise UserError(
+                        f"There is no {episode.video(camera)}: write it, remove the episode's folder, or train with "
+                        "data.cameras=1 where the robot has no wrist camera."
+                    )
         for done, episode in enumerate(self.episodes, 1):
             for camera in VIDEOS[:cameras]:
                 path = self._path(episode, camera)
@@ -211,9 +219,6 @@ def _read(folder: Path) -> Episode:
         episode = read_episode(folder)
     except BadInput as error:
         raise UserError(f"A demonstration is broken, {error}; remove its folder or write it again.") from None
-    for camera in VIDEOS:
-        if not episode.video(camera).is_file():
-            raise UserError(f"There is no {episode.video(camera)}; remove its folder or write it again.")
     return episode
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
+from data_schemas.robot_interface import RobotInterface
 from harp.evaluation.calvin_results import CHAINS, CalvinResult, ChainResult
 from harp.evaluation.closed_loop.actors import Actor, actor_identity, load_actor
 from harp.evaluation.closed_loop.kept import finished
@@ -49,12 +50,12 @@ class Chain(Protocol):
 class ChainEnvironment(Protocol):
     """A world in which one task is asked for after another.
 
-    Attributes: subtask_limit, control steps that a task may take; action_dimensions, proprioception_dimensions.
+    Attributes: subtask_limit, control steps that a task may take; interface, what actions and
+    states mean.
     """
 
     subtask_limit: int
-    action_dimensions: int
-    proprioception_dimensions: int
+    interface: RobotInterface
 
     def chains(self, count: int) -> Sequence[Chain]:
         """The first `count` chains of the benchmark."""

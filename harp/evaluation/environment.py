@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from data_schemas.robot_interface import RobotInterface
+
 
 class Trial(Protocol):
     """One start state: equal trials start equally, whatever the policy."""
@@ -43,15 +45,12 @@ class Observation(Protocol):
 class Environment(Protocol[TrialT]):
     """A world that a policy acts in, one trial at a time.
 
-    Attributes: tasks; rate, control steps per second; episode_limit, control steps after which a trial ends;
-    action_dimensions, proprioception_dimensions.
+    Attributes: tasks; episode_limit, control steps after which a trial ends; interface, what actions and states mean.
     """
 
     tasks: tuple[str, ...]
-    rate: float
     episode_limit: int
-    action_dimensions: int
-    proprioception_dimensions: int
+    interface: RobotInterface
 
     def trials(self, task: str, count: int = 60, seed: int = 0) -> Sequence[TrialT]:
         """The first `count` trials of a task; a longer list begins with the shorter one."""

@@ -137,6 +137,13 @@ def evaluate_open_loop(
     state, found = predictor.policy.action.proprioception_dim, len(collection.collection.proprioception)
     if state not in (None, found):
         raise UserError(f"The policy reads a state of {state} numbers, {demonstrations} has {found}.")
+    interface = predictor.policy.action.interface
+    if interface and (
+        differences := interface.differences(collection.collection.interface, state is not None)
+    ):
+        raise UserError(
+            f"The policy was trained for another robot than that of {demonstrations}: {differences}."
+        )
     chosen = choose_episodes(collection.episodes, skip, episodes)
     if not chosen:
         raise UserError(

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from transformers import LlamaConfig
 
+from data_schemas.robot_interface import RobotInterface
 from harp.vision.config import LAPTOP, PAPER, VisionConfig
 
 PROMPT = "In: What action should the robot take to {instruction}?\nOut:"
@@ -109,6 +110,8 @@ class ActionConfig(_Frozen):
     """Of the `latent` head."""
     bounds: Bounds = "quantiles"
     """What of the statistics stands at -1 and 1: q01 and q99, or minimum and maximum as OpenVLA-OFT has it on ALOHA."""
+    interface: RobotInterface | None = None
+    """Rate and meaning of the numbers in the demonstrations; none where a checkpoint from elsewhere does not say."""
 
 
 class PolicyConfig(_Frozen):

@@ -84,6 +84,7 @@ class PolicyServer:
             "observation_keys": list(self._spec.keys),
             "image_size": self._spec.image_size,
             "state_dim": self._spec.state_dim or 0,
+            "interface": action.interface.model_dump(mode="json") if action.interface else None,
         }
 
     def warm_up(self) -> None:

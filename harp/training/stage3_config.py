@@ -149,6 +149,7 @@ def resolve_stage3(config: Stage3Config, policy: str, episodes: EpisodeSet, star
         proprioception_dim=len(collection.proprioception) if config.head.proprioception else None,
         clip_proprioception=config.head.clip_proprioception,
         latent_head_width=config.head.latent_head_width,
+        interface=collection.interface,
     )
     if folder:
         check_head(folder, action)

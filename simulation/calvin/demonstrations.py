@@ -21,15 +21,13 @@ from data_schemas.whole_files import replacing
 from simulation.calvin.chains import TASKS, Condition, initial_conditions, is_possible
 from simulation.calvin.data import SCENES, CalvinData
 from simulation.calvin.environment import (
-    ACTIONS,
     CONTROL_RATE,
-    PROPRIOCEPTION,
+    INTERFACE,
     SUBTASK_LIMIT,
     CalvinEnvironment,
     Observation,
 )
 from simulation.calvin.expert import Expert
-from simulation.calvin.robot import POSITION_SCALE, ROTATION_SCALE
 from simulation.calvin.starts import ROBOT_START, condition_start
 from simulation.robot_demonstrations import HOPELESS, Recording, write_episode
 
@@ -55,10 +53,7 @@ class CalvinDemonstrationsConfig:
         """What is written to `demonstrations.json`, and must agree with an earlier run in the folder."""
         return Collection(
             robot=f"panda in CALVIN {self.scenes}",
-            rate=CONTROL_RATE,
-            actions=ACTIONS,
-            action_scale=(*[POSITION_SCALE] * 3, *[ROTATION_SCALE] * 3, 1.0),
-            proprioception=PROPRIOCEPTION,
+            **INTERFACE.model_dump(),
             size=200,
             seed=self.seed,
             appearance={},

@@ -25,11 +25,12 @@ import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
 from data_schemas.errors import UserError
+from data_schemas.robot_interface import RobotInterface
 from simulation.calvin.cameras import Camera
 from simulation.calvin.chains import Chain, official_chains
 from simulation.calvin.data import CalvinData
 from simulation.calvin.oracle import Oracle
-from simulation.calvin.robot import Robot
+from simulation.calvin.robot import POSITION_SCALE, ROTATION_SCALE, Robot
 from simulation.calvin.scene import Scene
 from simulation.calvin.starts import benchmark_start
 from simulation.calvin.world import WorldState
@@ -38,7 +39,12 @@ PHYSICS_RATE, CONTROL_RATE = 240, 30  # steps a second
 GRAVITY = -9.8
 SUBTASK_LIMIT = 360  # control steps that a task may take
 ACTIONS = ("x", "y", "z", "euler_x", "euler_y", "euler_z", "gripper")
-PROPRIOCEPTION = ("tcp_x", "tcp_y", "tcp_z", "euler_x", "euler_y", "euler_z", "gripper_action")
+INTERFACE = RobotInterface(
+    rate=CONTROL_RATE,
+    actions=ACTIONS,
+    action_scale=(*[POSITION_SCALE] * 3, *[ROTATION_SCALE] * 3, 1.0),
+    proprioception=("tcp_x", "tcp_y", "tcp_z", "euler_x", "euler_y", "euler_z", "gripper_action"),
+)
 RENDERERS = ("tiny", "egl")
 EGL_UNLIKE = 2  # first pictures of a context that differ from all later ones
 
@@ -84,9 +90,7 @@ class CalvinEnvironment:
     """
 
     subtask_limit = SUBTASK_LIMIT
-    rate = float(CONTROL_RATE)
-    action_dimensions = len(ACTIONS)
-    proprioception_dimensions = len(PROPRIOCEPTION)
+    interface = INTERFACE
     _uses_egl: "ClassVar[weakref.ref[CalvinEnvironment] | None]" = None
 
     def __init__(self, folder: Path | str | None = None, scene: str = "D", renderer: str = "tiny") -> None:

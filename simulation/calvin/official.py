@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from data_schemas.errors import UserError
 from simulation.calvin.chains import Chain, official_chains
 from simulation.calvin.data import CalvinData
-from simulation.calvin.environment import ACTIONS, PROPRIOCEPTION, SUBTASK_LIMIT
+from simulation.calvin.environment import INTERFACE, SUBTASK_LIMIT
 from simulation.calvin.starts import benchmark_start
 
 
@@ -55,8 +55,7 @@ class OfficialEnvironment:
     """
 
     subtask_limit = SUBTASK_LIMIT
-    action_dimensions = len(ACTIONS)
-    proprioception_dimensions = len(PROPRIOCEPTION)
+    interface = INTERFACE
 
     def __init__(
         self,

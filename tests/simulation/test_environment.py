@@ -160,6 +160,6 @@ def test_evaluation_finds_the_environment_by_name() -> None:
     (entry,) = entry_points(group="harp.environments", name="tabletop")
     environment: Environment[Trial] = entry.load()(size=64)
     observation = environment.reset(environment.trials("press", 1)[0])
-    assert observation.proprioception.shape == (environment.proprioception_dimensions,)
+    assert observation.proprioception.shape == (len(environment.interface.proprioception),)
     assert observation.instruction.startswith("press the")
     environment.close()

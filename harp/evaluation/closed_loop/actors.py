@@ -61,15 +61,20 @@ class PolicyActor:
         """Check that the policy drives this robot.
 
         Raises:
-            UserError: other dimensions of action or state, or more cameras than there are.
+            UserError: numbers of action or state that are others or mean others, or more cameras than there are.
         """
-        action = self.predictor.policy.action
-        wants = (action.dim, action.proprioception_dim or environment.proprioception_dimensions)
-        has = (environment.action_dimensions, environment.proprioception_dimensions)
+        action, interface = self.predictor.policy.action, environment.interface
+        has = (len(interface.actions), len(interface.proprioception))
+        wants = (action.dim, action.proprioception_dim or has[1])
         if wants != has or self._cameras > 2:
             raise UserError(
                 f"The policy has {wants[0]} action and {wants[1]} state dimensions and {self._cameras} cameras, the "
                 f"environment {has[0]}, {has[1]} and 2: evaluate it where it was trained for."
+            )
+        if action.interface and (differences := action.interface.differences(interface, self._reads_state)):
+            raise UserError(
+                "The policy was trained for another robot than the environment's: "
+                f"{differences}. Evaluate it where it was trained for."
             )
 
     def act(self, observation: Observation) -> np.ndarray:
@@ -84,7 +89,7 @@ class NoopActor:
     """Commands zero, which keeps a robot with relative actions where it is."""
 
     def begin(self, environment: Environment[Any], trial: Trial) -> None:
-        self._action = np.zeros((1, environment.action_dimensions))
+        self._action = np.zeros((1, len(environment.interface.actions)))
 
     def act(self, observation: Observation) -> np.ndarray:
         return self._action

@@ -70,7 +70,7 @@ class Player:
         # Counting files, several processes at once may make one film more than wanted, which does no harm.
         filmed = len(list(self.films.glob(f"{kind}_{trial.seed}_[0-9][0-9][0-9].mp4"))) < self.films_wanted
         if filmed:
-            film_rollout(path, rollout.observations, rollout.success, self.environment.rate)
+            film_rollout(path, rollout.observations, rollout.success, self.environment.interface.rate)
         return TrialResult(
             task=trial.task,
             index=trial.index,

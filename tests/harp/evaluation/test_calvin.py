@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from data_schemas.errors import UserError
+from data_schemas.robot_interface import RobotInterface
 from harp.evaluation.calvin import CalvinConfig, attempt, chain_environment, evaluate_calvin, run_chain
 from harp.evaluation.calvin_results import CHAINS, RATES, RESULT, CalvinResult, ChainResult
 
@@ -41,7 +42,9 @@ class World:
     """Every task is done after the number of steps that its chain says, whatever is done."""
 
     subtask_limit = LIMIT
-    action_dimensions = proprioception_dimensions = 7
+    interface = RobotInterface(
+        rate=30.0, actions=tuple("abcdefg"), action_scale=(1.0,) * 7, proprioception=tuple("abcdefg")
+    )
 
     def __init__(self, chains: Sequence[Chain] = ()) -> None:
         self._chains, self._steps, self.started = chains, 0, 0

@@ -1,11 +1,13 @@
 """Open loop against a loop over episodes, steps and actions."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_schemas.episodes import COLLECTION_FILE, read_collection
 from data_schemas.errors import UserError
 from harp.data.policy_episodes import EpisodeSet, decode_video
 from harp.evaluation.open_loop import OpenLoopResult, evaluate_open_loop
@@ -28,7 +30,10 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(demonstrations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    vla = tiny_vla(action=ActionConfig(chunk=CHUNK, dim=3, proprioception_dim=2), cameras=2)
+    interface = read_collection(demonstrations).interface
+    vla = tiny_vla(
+        action=ActionConfig(chunk=CHUNK, dim=3, proprioception_dim=2, interface=interface), cameras=2
+    )
     statistics = EpisodeSet.open(demonstrations, folder).normalization()
     policy = build_action_policy(vla).eval()
     write_policy(policy, load_tokenizer(vla.policy_config), folder / "policy", {"dot": statistics})
@@ -84,3 +89,8 @@ def test_mistakes_are_named(run: Path, demonstrations: Path, tmp_path: Path) -> 
         evaluate_open_loop(str(run), demonstrations, tmp_path, skip=3)
     with pytest.raises(UserError, match="holds no policy"):
         evaluate_open_loop("tiny", demonstrations, tmp_path)
+    other = shutil.copytree(demonstrations, tmp_path / "other")
+    collection = read_collection(other).model_copy(update={"rate": 30.0})
+    (other / COLLECTION_FILE).write_text(collection.model_dump_json())
+    with pytest.raises(UserError, match=r"another robot than that of .*other: rate 10.0 and 30.0"):
+        evaluate_open_loop(str(run), other, tmp_path)

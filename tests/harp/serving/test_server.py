@@ -22,6 +22,7 @@ from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from data_schemas.robot_interface import RobotInterface
 from harp.policy.predict import Predictor
 from harp.serving.example_client import play
 from harp.serving.messages import encode
@@ -132,7 +133,10 @@ def test_openpis_chunk_broker_plays_the_chunk(server):
 class Robot:
     """Robot of the documentation and environment of the example: ends after five actions, which it keeps."""
 
-    tasks, rate, episode_limit, action_dimensions, proprioception_dimensions = ("push",), 10.0, 9, 4, 5
+    tasks, episode_limit = ("push",), 9
+    interface = RobotInterface(
+        rate=10.0, actions=tuple("abcd"), action_scale=(1.0,) * 4, proprioception=tuple("abcde")
+    )
 
     def __init__(self) -> None:
         self.actions: list[np.ndarray] = []

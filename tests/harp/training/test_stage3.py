@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data_schemas.episodes import VIDEOS, read_episode
+from data_schemas.episodes import VIDEOS, read_collection, read_episode
 from data_schemas.errors import UserError
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints import load_policy, write_policy
@@ -191,6 +191,7 @@ def test_vision_stays_and_a_named_policy_starts_untrained(demonstrations, stage2
     other = load_policy(scratch.policy)
     assert other.policy is not None
     assert other.policy.proprio_projector is None
+    assert other.policy.action.interface == read_collection(demonstrations).interface
     fc1 = load_file(scratch.policy / "model.safetensors")["projector.fc1.weight"]
     assert not torch.allclose(fc1, after["projector.fc1.weight"], atol=1e-2)
     start = Start(base=stage2 / "policy")

@@ -22,26 +22,30 @@ from harp.evaluation.closed_loop.actors import (
 from harp.evaluation.closed_loop.rollout import roll_out
 from harp.policy.action_policy import build_action_policy
 from harp.policy.checkpoints import write_policy
+from harp.policy.config import ActionConfig
 from harp.policy.normalization import Normalization, Statistics
 from harp.policy.predict import Predictor
 from harp.policy.tokenizer import load_tokenizer
 from simulation.trials import Trial
-from tests.harp.evaluation.closed_loop.toy_world import ToyTrial, ToyWorld
+from tests.harp.evaluation.closed_loop.toy_world import TOY_INTERFACE, ToyTrial, ToyWorld
 from tests.harp.policy.tiny_policy import ACTION, tiny_vla
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one camera", "two cameras"])
-def policy_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    vla = tiny_vla(action=ACTION, cameras=request.param)
+def write_toy_policy(folder: Path, action: ActionConfig, cameras: int = 1) -> Path:
+    vla = tiny_vla(action=action, cameras=cameras)
     policy = build_action_policy(vla)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     statistics = Normalization(
         Statistics.of(rng.normal(size=(50, 4)), None), Statistics.of(rng.normal(size=(50, 5)), None)
     )
-    folder = tmp_path_factory.mktemp("run") / "policy"
     write_policy(policy.eval(), load_tokenizer(vla.policy_config), folder, {"toy": statistics})
     return folder
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one camera", "two cameras"])
+def policy_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_policy(tmp_path_factory.mktemp("run") / "policy", ACTION, request.param)
 
 
 def test_a_rollout_carries_out_the_chunks_that_the_policy_predicts(
@@ -72,9 +76,24 @@ def test_replanning_looks_more_often(policy_folder: Path, tmp_path: Path) -> Non
 
 def test_a_policy_of_another_robot_is_refused(policy_folder: Path, tmp_path: Path) -> None:
     world = ToyWorld(tmp_path / "diary")
-    world.proprioception_dimensions = 6
+    world.interface = TOY_INTERFACE.model_copy(update={"proprioception": tuple("abcdef")})
     with pytest.raises(UserError, match=r"4 action and 5 state dimensions .* environment 4, 6"):
         roll_out(world, ToyTrial("wait", 1), PolicyActor(Predictor.load(policy_folder)))
+
+
+def test_as_many_numbers_that_mean_others_are_refused(tmp_path: Path) -> None:
+    world = ToyWorld(tmp_path / "diary")
+    trained_for = TOY_INTERFACE.model_copy(update={"rate": 30.0, "proprioception": tuple("vwxyz")})
+    for reads_state in (True, False):
+        action = ACTION.model_copy(
+            update={"interface": trained_for, "proprioception_dim": 5 if reads_state else None}
+        )
+        policy = PolicyActor(Predictor.load(write_toy_policy(tmp_path / str(reads_state), action)))
+        with pytest.raises(
+            UserError, match=r"another robot than the environment's: rate 30.0 and 10.0"
+        ) as error:
+            policy.begin(world, ToyTrial("wait", 1))
+        assert ("proprioception (v, w, x, y, z) and (a, b, c, d, e)" in str(error.value)) == reads_state
 
 
 def test_a_policy_is_known_by_its_weights_and_statistics(policy_folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from data_schemas.robot_interface import RobotInterface
+
 LIMIT = 6
+TOY_INTERFACE = RobotInterface(
+    rate=10.0, actions=tuple("abcd"), action_scale=(1.0,) * 4, proprioception=tuple("abcde")
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,8 @@ class ToyWorld:
     """Writes one line a trial into `diary`, so that tests see what was really played."""
 
     tasks: tuple[str, ...] = ("wait", "hide")
-    rate = 10.0
     episode_limit = LIMIT
-    action_dimensions = 4
-    proprioception_dimensions = 5
+    interface = TOY_INTERFACE
 
     def __init__(self, diary: Path, fails_at: int | None = None) -> None:
         self._diary, self._fails_at = diary, fails_at
@@ -49,7 +52,7 @@ class ToyWorld:
         return self._observe()
 
     def step(self, action: np.ndarray) -> tuple[ToyObservation, bool, bool]:
-        assert action.shape == (self.action_dimensions,)
+        assert action.shape == (len(self.interface.actions),)
         self.actions.append(action)
         self._steps += 1
         success = self._trial.index % 2 == 0 and self._steps > self._trial.index
