@@ -33,7 +33,7 @@ from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Stage
 from pipelines.engine.summary import StageFailed, StageSummary
 from pipelines.engine.work import Labels, Work
-from pipelines.late_cues import waiting
+from pipelines.late_cues import CUES, waiting
 from pipelines.objects.stage import ObjectStage
 from pipelines.outlines import Outline, RunView, SubjectOutline
 from pipelines.pairing import Pair
@@ -200,19 +200,19 @@ class Curation:
             case "alignments":
                 return Work(Labels(self._ready(view.pairs), attrgetter("robot.source")), view.pair_inputs)
             case "verdicts":
-                subjects = self._ready(view.subjects)
+                subjects = self._ready(view.subjects, "alignments")
                 return Work(Labels(subjects, attrgetter("reference.source")), view.verdict_inputs)
         raise KeyError(stage)
 
-    def _ready(self, outlines: dict[str, S]) -> dict[str, S]:
-        """Those of which no cue will be tried again."""
-        awaited = waiting(self.lake, self.keys)
+    def _ready(self, outlines: dict[str, S], *stages: str) -> dict[str, S]:
+        """Those of which no cue will be tried again, nor they themselves at one of the stages."""
+        awaited = waiting(self.lake, self.keys, (*CUES, *stages))
         if not awaited:
             return outlines
         return {
             i: outline
             for i, outline in outlines.items()
-            if awaited.isdisjoint(side.demonstration_id for side in outline.sides)
+            if awaited.isdisjoint((i, *(side.demonstration_id for side in outline.sides)))
         }
 
     def accepted(self) -> list[SubjectOutline]:

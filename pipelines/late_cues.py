@@ -5,6 +5,9 @@ demonstration's subjects wait, so that the tables end as if nothing had failed. 
 If an operator requeues it later and it succeeds, its subjects have been aligned and judged without that cue. Rows are
 never taken back; a subject therefore gets an id of its own, which says what came late. Everything that follows is
 computed for it, versions published before keep what they had, and later runs find the same ids.
+
+The same holds of a pair's alignment, which the verdict reads: the pair is not judged while its alignment will be tried
+again, and one that was judged without gets an id of its own once that is requeued.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,22 +35,38 @@ Keys = Mapping[str, str]
 """Stage -> key; stages that a run did not reach may be missing."""
 
 
-def waiting(lake: Lake, keys: Keys) -> set[str]:
-    """Demonstrations of which the next run will try a cue again."""
-    entries = [entry for stage in CUES if stage in keys for entry in unsolved(lake, keys[stage]).values()]
+def waiting(lake: Lake, keys: Keys, stages: Iterable[str] = tuple(CUES)) -> set[str]:
+    """Items that the next run will try again at one of the stages; those of cues are demonstrations."""
+    entries = [entry for stage in stages if stage in keys for entry in unsolved(lake, keys[stage]).values()]
     return {entry.item_id for entry in entries if entry.retryable}
 
 
 def own_ids(lake: Lake, keys: Keys, subjects: Iterable[tuple[str, Sequence[Half]]]) -> dict[str, str]:
-    """Subject id -> the id that it has instead, of the subjects that were decided on before a cue came.
+    """Subject id -> the id that it has instead, of those that were decided on before a cue or their alignment came.
 
     Args:
         subjects: ids, with the demonstrations that each is made of.
     """
-    came = _came_late(lake, keys)
-    if not came:
+    came, unaligned = _came_late(lake, keys), _judged_unaligned(lake, keys)
+    if not (came or unaligned):
         return {}
     sides_of = {i: [side.demonstration_id for side in sides] for i, sides in subjects}
+    own = _by_late_cues(lake, keys, came, sides_of)
+    for subject_id in sides_of:
+        current = own.get(subject_id, subject_id)
+        while (
+            current in unaligned
+        ):  # again, where the alignment under the new id failed for good and was requeued too
+            own[subject_id] = current = content_id("late", current, "alignments")
+    return own
+
+
+def _by_late_cues(
+    lake: Lake, keys: Keys, came: Mapping[str, Mapping[str, datetime]], sides_of: Mapping[str, list[str]]
+) -> dict[str, str]:
+    """`own_ids` of the subjects that were decided on before a cue came."""
+    if not came:
+        return {}
     affected = {i: sides for i, sides in sides_of.items() if not came.keys().isdisjoint(sides)}
     own = {}
     for subject_id, since in _decided(lake, keys, affected).items():
@@ -86,6 +105,19 @@ def _decided(lake: Lake, keys: Keys, subject_ids: Collection[str]) -> dict[str, 
         for subject_id, when in times:
             decided[subject_id] = min(when, decided.get(subject_id, when))
     return decided
+
+
+def _judged_unaligned(lake: Lake, keys: Keys) -> set[str]:
+    """Pairs that were judged without an alignment which has been, or will be, tried again since.
+
+    By what stands in the tables and in which order, so that the clock of whoever requeued it does not count.
+    """
+    if not READERS.keys() <= keys.keys():
+        return set()
+    tried_again = [i for i, entry in setbacks(lake, keys["alignments"]).items() if entry.retryable]
+    judged = dict(_committed(lake, Verdict, keys["verdicts"], tried_again))
+    aligned = dict(_committed(lake, Alignment, keys["alignments"], list(judged)))
+    return {i for i, when in judged.items() if i not in aligned or aligned[i] > when}
 
 
 def _committed(

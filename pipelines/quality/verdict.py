@@ -50,7 +50,7 @@ class VerdictStage(Stage[VerdictInput]):
     """Judges pairs and demonstrations without partner; always gives a row."""
 
     name: ClassVar[str] = "verdicts"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     row: ClassVar[type[Verdict]] = Verdict
     config: VerdictConfig
     batch_size = 64

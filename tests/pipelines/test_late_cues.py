@@ -1,6 +1,7 @@
-"""A cue that fails and comes in a later run: it reaches alignment and verdict all the same."""
+"""A cue or an alignment that fails and comes in a later run: it reaches the verdict all the same."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -11,11 +12,13 @@ from av import VideoStream
 from data_schemas.cues import WristTrack
 from data_schemas.errors import BadInput
 from data_schemas.pairs import Alignment, Verdict
+from pipelines.alignment.stage import AlignStage
 from pipelines.curate import STEPS, Curation
 from pipelines.engine.executor import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ledger import requeue, unsolved
-from pipelines.inputs import VideoInput
+from pipelines.engine.stage import Outcome
+from pipelines.inputs import PairInput, VideoInput
 from pipelines.recipe import load_curate_recipe
 from pipelines.wrists.base import wrist_track
 from pipelines.wrists.human import HumanWristAnnotator
@@ -72,6 +75,26 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
     return Hands(monkeypatch)
 
 
+class Aligner:
+    """The alignment, which can be made to fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.failure: Exception | None = None
+        process = AlignStage.process
+
+        def fail_or_process(stage: AlignStage, batch: Sequence[PairInput]) -> list[Outcome]:
+            if self.failure:
+                raise self.failure
+            return process(stage, batch)
+
+        monkeypatch.setattr(AlignStage, "process", fail_or_process)
+
+
+@pytest.fixture
+def aligner(monkeypatch: pytest.MonkeyPatch) -> Aligner:
+    return Aligner(monkeypatch)
+
+
 def night(raw: Path, lake: Path, *changes: str) -> Curation:
     """All steps but those that need something accepted."""
     curation = Curation(load_curate_recipe("clips", changes), raw, Lake(lake), LocalExecutor())
@@ -125,3 +148,45 @@ def test_a_moving_camera_of_unknown_motion_does_not_stand_still(
     assert alignments(curation) == {}
     (verdict,) = curation.lake.read(Verdict, curation.keys["verdicts"]).values()
     assert "camera_lost" in verdict.reasons
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ValueError("a bug"), OSError(5, "Input/output error"), BadInput("missing_file", "gone", retryable=True)],
+    ids=["exception", "system", "retryable"],
+)
+def test_an_alignment_that_fails_for_now_is_waited_for(
+    raw: Path, tmp_path: Path, hands: Hands, aligner: Aligner, failure: Exception
+) -> None:
+    aligner.failure = failure
+    first = night(raw, tmp_path / "lake", "max_failed_fraction=1")
+    assert first.lake.ids(Verdict, first.keys["verdicts"]) == set()
+    aligner.failure = None
+    second, undisturbed = night(raw, tmp_path / "lake"), night(raw, tmp_path / "other")
+    assert len(second.accepted()) == 1
+    assert second.accepted() == undisturbed.accepted()
+    assert night(raw, tmp_path / "lake").record.items_processed == 0
+
+
+def test_an_alignment_that_is_requeued_is_judged_in_the_run_that_makes_it(
+    raw: Path, tmp_path: Path, hands: Hands, aligner: Aligner
+) -> None:
+    """Also where it fails for good once more, and is requeued once more."""
+    seen: list[str] = []
+    for _ in range(2):
+        aligner.failure = BadInput("broken_pair", "for good")
+        failing = night(raw, tmp_path / "lake", "max_failed_fraction=1")
+        (subject,) = failing.view.subjects
+        assert not failing.accepted()
+        assert subject in failing.lake.ids(Verdict, failing.keys["verdicts"]), "judged without"
+        seen.append(subject)
+        aligner.failure = None
+        assert not night(raw, tmp_path / "lake", "max_failed_fraction=1").accepted(), "nobody has asked"
+        broken = unsolved(failing.lake, failing.keys["alignments"])
+        requeue(failing.lake, [broken[subject]])
+    (subject,) = night(raw, tmp_path / "lake").accepted()
+    assert len({*seen, subject.subject_id}) == 3
+    last = night(raw, tmp_path / "lake")
+    assert last.accepted() == [subject]
+    assert alignments(last) == {subject.subject_id: "wrist"}
+    assert last.record.items_processed == 0
