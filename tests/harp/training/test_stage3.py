@@ -287,7 +287,7 @@ def test_mistakes_are_named(demonstrations, stage2, tmp_path):
     with pytest.raises(UserError, match=r"push_00000/wrist\.mp4 cannot be decoded"):
         train(broken, str(stage2))
     (folder / "wrist.mp4").unlink()
-    with pytest.raises(UserError, match=r"There is no .*push_00000/wrist\.mp4; remove"):
+    with pytest.raises(UserError, match=r"There is no .*push_00000/wrist\.mp4: write it"):
         train(broken, str(stage2))
     shutil.copy(demonstrations / "episodes" / "push_00000" / "wrist.mp4", folder)
     info = (folder / "episode.json").read_text()
