@@ -53,6 +53,14 @@ class Manifest(BaseModel):
     """`pairs`, `human`, `robot` (samples' subjects), `samples`, `frames`, `train_pairs`, `held_out_pairs`."""
 
 
+def latest_versions(lake: Path) -> dict[str, str]:
+    """Data set -> id of its version that was published last, for every data set of a lake."""
+    return {
+        path.name.removesuffix(LATEST_SUFFIX): json.loads(path.read_text())["version_id"]
+        for path in lake.glob(f"versions/*{LATEST_SUFFIX}")
+    }
+
+
 def latest_version_id(lake: Path, dataset: str | None = None) -> str:
     """Id of the version of a data set that was published last.
 
@@ -63,14 +71,15 @@ def latest_version_id(lake: Path, dataset: str | None = None) -> str:
     Raises:
         UserError: nothing was published yet, or it is not clear which data set is meant.
     """
-    known = {path.name.removesuffix(LATEST_SUFFIX): path for path in lake.glob(f"versions/*{LATEST_SUFFIX}")}
+    known = latest_versions(lake)
     wanted = sorted(known) if dataset is None else [dataset]
     if len(wanted) > 1:
         raise UserError(
-            f"The lake {lake} has versions of several data sets, {', '.join(wanted)}: name a version by its id; "
-            "`harp versions` lists them."
+            f"The lake {lake} has versions of several data sets, {', '.join(wanted)}: say which by --dataset, or "
+            "name a version by its id; `harp versions` lists them."
         )
     if not wanted or wanted[0] not in known:
         of = f" of {dataset}" if dataset else ""
-        raise UserError(f"The lake {lake} has no version{of} yet: publish one with `harp curate`.")
-    return json.loads(known[wanted[0]].read_text())["version_id"]
+        there = f"; it has versions of {', '.join(sorted(known))}" if known else ""
+        raise UserError(f"The lake {lake} has no version{of} yet{there}: publish one with `harp curate`.")
+    return known[wanted[0]]

@@ -88,6 +88,8 @@ def counts_table(record: RunRecord) -> None:
         for stage in record.stages
     ]
     description = f"version {record.version_id}" + ("" if record.version_is_new else " (unchanged)")
+    if record.reverted is not None:
+        description += f". **Warning:** {record.reverted}"
     with tolerated("the table of counts"):
         create_table_artifact(rows, key=artifact_key(record.dataset, "counts"), description=description)
 

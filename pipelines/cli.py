@@ -181,6 +181,8 @@ def status(
 def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
     """Published versions: list them, newest first; `diff` says what changed. Training takes a version.
 
+    A star marks the latest of each data set: the one published last, which may be an older one whose content came back.
+
     Examples:
 
       harp versions --lake lake
@@ -190,9 +192,11 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
     if context.invoked_subcommand:
         context.default_map = {"diff": {"lake": str(lake)}}  # `--lake` before the word counts, too
         return
+    from data_schemas.versions import latest_versions
     from pipelines.shards.publish import list_versions
 
-    manifests = list_versions(open_lake(lake))
+    opened = open_lake(lake)
+    manifests, latest = list_versions(opened), latest_versions(opened.folder)
     if not manifests:
         console.print(f"No version is published in {escape(str(lake))}: `harp curate` makes the first.")
         return
@@ -206,7 +210,7 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
         counts = manifest.counts
         megabytes = sum(shard.num_bytes for shard in manifest.shards) / 1e6
         table.add_row(
-            manifest.version_id,
+            manifest.version_id + (" *" if latest.get(manifest.dataset) == manifest.version_id else ""),
             manifest.dataset,
             manifest.created_at[:10],
             *(str(counts.get(k, 0)) for k in ("pairs", "held_out_pairs")),
@@ -215,6 +219,7 @@ def versions(context: typer.Context, lake: LakeOption = Path("lake")) -> None:
             f"{megabytes:.1f}",
         )
     console.print(table)
+    console.print("* the latest of its data set, which `--version latest` takes")
 
 
 @versions_app.command("diff")
@@ -279,8 +284,9 @@ def report(
 def print_run(run: "RunRecord", lake: "Lake", view: "RunView | None" = None) -> None:
     """What a curation did, and what it left out."""
     if not run.items_processed and not run.version_is_new:
+        stands = "is the latest again" if run.reverted else "stands"
         console.print(
-            f"Nothing new: all {run.stages[0].total} clips were curated before. Version {run.version_id} stands; "
+            f"Nothing new: all {run.stages[0].total} clips were curated before. Version {run.version_id} {stands}; "
             f"what is left out of it: harp status --lake {pasted(lake.root)}",
             soft_wrap=True,
         )

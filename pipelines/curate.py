@@ -7,6 +7,7 @@ Every step reads the rows of earlier steps from the lake, computes what has no r
 commits as it goes. Running again does nothing; a changed setting recomputes its step and what follows.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from typing import TypeVar
 from data_schemas.cues import WristTrack
 from data_schemas.pairs import Shard, Verdict
 from data_schemas.storage import location
-from data_schemas.versions import Manifest
+from data_schemas.versions import Manifest, latest_versions
 from pipelines.alignment.stage import AlignStage
 from pipelines.camera_motion.stage import CameraStage
 from pipelines.datasets.base import no_clips
@@ -40,10 +41,13 @@ from pipelines.pairing import Pair
 from pipelines.quality.verdict import VerdictStage
 from pipelines.recipe import CurateRecipe
 from pipelines.repetition import basis_of, repeated_run
+from pipelines.reverted import reverted
 from pipelines.runs import RunRecord, StageRecord, keep_sources, new_run_id, read_sources, save_run
 from pipelines.shards.publish import publish, publish_again
 from pipelines.shards.stage import ShardStage, plan_shards
 from pipelines.wrists.stage import WristStage
+
+logger = logging.getLogger(__name__)
 
 S = TypeVar("S", Pair[Outline], SubjectOutline)
 
@@ -169,7 +173,11 @@ class Curation:
         self._judge_left_out(summary, len(accepted))
 
     def publish(self) -> Manifest:
-        """Name the shards as one immutable version; the same content gives the same version."""
+        """Name the shards as one immutable version; the same content gives the same version.
+
+        It becomes the data set's latest. A warning says so where that takes back settings of another run.
+        """
+        before = latest_versions(self.lake.folder).get(self.recipe.dataset)
         if self._repeated is not None and self._repeated.version_id is not None:
             self.record.left_out = self._repeated.left_out
             manifest = publish_again(self.lake, self._repeated.version_id)
@@ -178,6 +186,11 @@ class Curation:
             manifest, self.record.version_is_new = publish(
                 self.lake, self.recipe.dataset, list(shards.values()), self.keys, self.record.recipe
             )
+        self.record.reverted = reverted(
+            self.lake, before, manifest, self.record.recipe, self.record.version_is_new
+        )
+        if self.record.reverted is not None:
+            logger.warning("%s", self.record.reverted)
         self.record.version_id = manifest.version_id
         self.record.finished_at = datetime.now(UTC).isoformat()
         self._save()

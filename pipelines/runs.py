@@ -17,6 +17,7 @@ from data_schemas.errors import UserError
 from data_schemas.identity import content_id
 from data_schemas.whole_files import replacing
 from pipelines.engine.lake import Lake
+from pipelines.reverted import Reverted
 
 
 class StageRecord(BaseModel):
@@ -78,6 +79,8 @@ class RunRecord(BaseModel):
     """Accepted subjects that could not be packed into a shard."""
     version_id: str | None = None
     version_is_new: bool = False
+    reverted: Reverted | None = None
+    """The version that was the latest before, where the run went back to earlier settings."""
     basis: str | None = None
     """Hash of all that the run's plans followed from, see `repetition`."""
 

@@ -41,20 +41,24 @@ class VersionDiff:
         return self.before == self.after
 
 
-def diff_versions(lake: Lake, before: str, after: str) -> VersionDiff:
+def diff_versions(lake: Lake, before: str, after: str, dataset: str | None = None) -> VersionDiff:
     """Compare two versions by id; `latest` stands for the version published last.
+
+    Args:
+        dataset: whose latest; needed where the lake has several and `before` is `latest`. For `after` it is by
+            default the data set of `before`.
 
     Raises:
         UserError: there is no such version.
     """
-    a, b = load_manifest(lake, before), load_manifest(lake, after)
-    settings_a, settings_b = dict(_flat(a.recipe)), dict(_flat(b.recipe))
+    a = load_manifest(lake, before, dataset)
+    b = load_manifest(lake, after, dataset or a.dataset)
     splits_a, splits_b = _splits(lake, a), _splits(lake, b)
     digests_a, digests_b = ({shard.sha256 for shard in m.shards} for m in (a, b))
     return VersionDiff(
         before=a.version_id,
         after=b.version_id,
-        settings=_changes(settings_a, settings_b),
+        settings=changed_settings(a.recipe, b.recipe),
         stages=[name for name, key in b.stage_keys.items() if a.stage_keys.get(name) != key],
         counts=_changes(a.counts, b.counts, 0),
         licenses=_changes(a.licenses, b.licenses, 0),
@@ -64,6 +68,11 @@ def diff_versions(lake: Lake, before: str, after: str) -> VersionDiff:
         shared_shards=len(digests_a & digests_b),
         shards=(len(a.shards), len(b.shards)),
     )
+
+
+def changed_settings(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Path of a recipe key -> its values in two recipes, where they differ; None where one has no such key."""
+    return _changes(dict(_flat(a)), dict(_flat(b)))
 
 
 def _splits(lake: Lake, manifest: Manifest) -> dict[str, str]:

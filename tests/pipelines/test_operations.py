@@ -195,6 +195,37 @@ def test_reprocessing_computes_the_stage_and_what_follows(lake: Path) -> None:
         assert "Both are version" in shown
 
 
+def test_a_curation_that_takes_a_reprocessing_back_says_so(
+    lake: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", "pipelines")
+    (old,) = list_versions(Lake(lake))
+    change = ["--set", "shards.jpeg_quality=60"]
+    run_command(lake, "reprocess", "tabletop", "--from-stage", "shards", "--executor", "local", *change)
+    new = latest_run(Lake(lake)).version_id
+    assert starred(lake) == [new]
+    assert not caplog.messages
+    nightly = ["curate", "tabletop", "--root", latest_run(Lake(lake)).raw_root, "--executor", "local"]
+    shown = run_command(lake, *nightly).output
+    assert f"Version {old.version_id} is the latest again" in shown
+    (warning,) = caplog.messages
+    assert warning == str(latest_run(Lake(lake)).reverted)
+    assert f"Version {new}, the latest until this run" in warning
+    assert "shards.jpeg_quality=60 (this run: 90)" in warning
+    assert starred(lake) == [old.version_id]
+    run_command(lake, *nightly)
+    run_command(lake, "curate", "tabletop", *nightly[2:], *change)
+    assert starred(lake) == [new]
+    assert "shards.jpeg_quality=90 (this run: 60)" in caplog.messages[-1]
+    assert len(caplog.messages) == 2, "a run that leaves the latest version warns of nothing"
+
+
+def starred(lake: Path) -> list[str | None]:
+    """Versions that the list marks as the latest."""
+    lines = run_command(lake, "versions").output.splitlines()
+    return [line.split()[0] for line in lines if line.split()[1:2] == ["*"]]
+
+
 def test_reprocessing_refuses_a_change_of_an_earlier_stage(lake: Path) -> None:
     with pytest.raises(UserError, match="changes alignments, which comes before verdicts"):
         run_command(
