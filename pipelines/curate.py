@@ -33,7 +33,7 @@ from pipelines.engine.ledger import unsolved
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Stage
 from pipelines.engine.summary import StageFailed, StageSummary
-from pipelines.engine.work import Labels, Work
+from pipelines.engine.work import CHUNK, Labels, Work
 from pipelines.late_cues import CUES, waiting
 from pipelines.objects.stage import ObjectStage
 from pipelines.outlines import Outline, RunView, SubjectOutline
@@ -162,6 +162,7 @@ class Curation:
             work = Work(
                 Labels(dict(sorted(shards.items())), attrgetter("label")),
                 lambda ids, shards=shards: self.view.shard_inputs(shards[i] for i in ids),
+                chunk=max(1, CHUNK // self.recipe.shards.subjects_per_shard),
             )
             summary = self._run("shards", work, max_failed_fraction=1.0)
             broken = {entry.part for entry in summary.failures if entry.part}

@@ -1,7 +1,7 @@
 """What a stage is to do: items by id, whose payloads are read when their turn comes.
 
 A data set of 200,000 demonstrations has gigabytes of rows, and a run that finds nothing to do needs their ids
-only. Payloads are therefore loaded `CHUNK` at a time, for items that are left to do and in the order of their ids, so
+only. Payloads are therefore loaded a chunk at a time, for items that are left to do and in the order of their ids, so
 that a lake whose files are sorted by id reads each of them about once.
 """
 
@@ -17,7 +17,8 @@ Payload = TypeVar("Payload")
 T = TypeVar("T")
 
 CHUNK = 2048
-"""Payloads in the driver's memory at a time. A pair's tracks and indices take about 50 kB, so a chunk 100 MB."""
+"""Demonstrations or pairs whose payloads are in the driver's memory at a time. A demonstration of 300 frames with 8
+keypoints takes about 81 kB, so a chunk of pairs 330 MB."""
 
 
 class Labels(Mapping[str, str]):
@@ -44,6 +45,8 @@ class Work(Generic[Payload]):
     """Item id -> label for people."""
     load: Callable[[Sequence[str]], Mapping[str, Payload]]
     """Payloads of the given items."""
+    chunk: int = CHUNK
+    """Items loaded at a time; fewer where an item is made of many."""
 
     @classmethod
     def of(cls, items: Sequence[Item[Payload]]) -> Self:
@@ -95,7 +98,8 @@ class Todo(Generic[Payload]):
             random.shuffle(self._loaded)
 
     def _load(self) -> None:
-        chunk, self._ids = self._ids[:CHUNK], self._ids[CHUNK:]
+        size = self._work.chunk
+        chunk, self._ids = self._ids[:size], self._ids[size:]
         left = [i for i in chunk if i not in self._done]
         self._total -= len(chunk) - len(left)
         payloads = self._work.load(left) if left else {}
