@@ -45,7 +45,7 @@ class Stage1Loader(StepLoader[Stage1Batch]):
     ) -> None:
         super().__init__(
             num_steps,
-            {name: getattr(sampler, name) for name in ("pairs_per_batch", "singles_per_batch")},
+            sampler.sizes,
             threads=sampler.config.loader_threads,
             rank=rank,
             world_size=world_size,

@@ -27,6 +27,24 @@ class Positioned(Protocol):
 Batch = TypeVar("Batch", bound=Positioned)
 
 
+def check_split(sizes: Mapping[str, int], world_size: int, accumulate: int) -> None:
+    """That every micro-batch of every rank gets as many items as the others.
+
+    Raises:
+        UserError: some do not; the sizes are named by the setting of the recipe's `data` that says how many.
+    """
+    parts = world_size * accumulate
+    for name, number in sizes.items():
+        if number % parts:
+            # The recipe may ask for more than the version holds, of which there are `number`.
+            fitting = number - number % parts
+            advice = f"set data.{name} to {fitting}" if fitting else "use fewer of these, or larger batches"
+            raise UserError(
+                f"A batch of {number} {name.removesuffix('_per_batch')} cannot be split evenly over "
+                f"{world_size} ranks x {accumulate} micro-batches; {advice}."
+            )
+
+
 class StepLoader(ABC, Generic[Batch]):
     """Iterates from its position to `num_steps`.
 
@@ -60,18 +78,7 @@ class StepLoader(ABC, Generic[Batch]):
         self._world_size = world_size
         self._accumulate = accumulate
         self._step = 0
-        parts = world_size * accumulate
-        for name, number in sizes.items():
-            if number % parts:
-                # The recipe may ask for more than the version holds, of which there are `number`.
-                fitting = number - number % parts
-                advice = (
-                    f"set data.{name} to {fitting}" if fitting else "use fewer of these, or larger batches"
-                )
-                raise UserError(
-                    f"A batch of {number} {name.removesuffix('_per_batch')} cannot be split evenly over "
-                    f"{world_size} ranks x {accumulate} micro-batches; {advice}."
-                )
+        check_split(sizes, world_size, accumulate)
 
     @abstractmethod
     def load(self, step: int, micro: int = 0) -> Batch:

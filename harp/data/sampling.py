@@ -64,6 +64,11 @@ class TransitionSampler:
                 f"singles_per_batch is {config.singles_per_batch}."
             )
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Items of a batch, by the setting that asks for them."""
+        return {"pairs_per_batch": self.pairs_per_batch, "singles_per_batch": self.singles_per_batch}
+
     def draw(self, step: int) -> BatchDraw:
         """The batch of a step (0, 1, 2, …)."""
         frames = np.random.default_rng([self._seed, step, FRAMES])

@@ -18,6 +18,9 @@ from harp.training.distributed import rank
 from harp.training.sharding import shared_like, whole_on_first
 from harp.training.stage import Trained, TrainingStage
 
+CHECKPOINTS = "checkpoints"
+"""Their folder in a run's."""
+
 
 class Checkpoints:
     """Newest checkpoint of a run."""

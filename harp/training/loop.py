@@ -6,6 +6,7 @@ weights, its AdamW moments and a step number; a killed run that continues gives 
 The numbers of a step come from the device once, after the backward pass.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data_schemas.errors import UserError
 from harp.data.prefetch import StepLoader
-from harp.training.checkpoint import Checkpoints
+from harp.training.checkpoint import CHECKPOINTS, Checkpoints
 from harp.training.config import OptimizationConfig
 from harp.training.distributed import (
     gathered_objects,
@@ -38,15 +39,14 @@ from harp.training.metrics import MetricsLog
 from harp.training.sharding import shard, whole
 from harp.training.stage import Counts, StepOutput, TrainingStage
 
+logger = logging.getLogger(__name__)
+
 Observer = Callable[[int, int, dict[str, float]], None]
 """Called after every step with (steps done, steps in all, metrics)."""
 
 
 class TrainingDiverged(UserError):
     """The loss or a gradient is not finite; says at which step and on what data."""
-
-
-CHECKPOINTS = "checkpoints"
 
 
 def learning_rate_factor(step: int, config: OptimizationConfig) -> float:
@@ -72,6 +72,9 @@ def run_steps(
     Raises:
         TrainingDiverged: a loss or gradient is NaN or infinite. Nothing of that step is kept.
     """
+    if world_size() == 1:  # what trains on many workers says who starts them
+        on_gpu = device.type == "cuda"
+        logger.info("Training on %s", torch.cuda.get_device_name(device) if on_gpu else "the CPU")
     hold_exactly(cast(nn.Module, stage), config.precision)
     model = on_workers(stage)
     optimizer = torch.optim.AdamW(stage.parameter_groups())
@@ -95,7 +98,7 @@ def run_steps(
             optimizer.zero_grad()
             moved = [to_device(batch, device) for batch in micro_batches]
             outputs = forward_backward(stage, model, moved, config.precision)
-            metrics = _numbers(outputs, _clip(optimizer, config.gradient_clip))
+            metrics = _numbers(outputs, clip_groups(optimizer, config.gradient_clip))
             _check_finite(metrics, step, [i for batch in micro_batches for i in batch.ids])
             optimizer.step()
             metrics |= stage.after_step(outputs, metrics, step, optimizer)
@@ -168,11 +171,15 @@ def _totals(counts: Sequence[Counts], device: torch.device) -> Counts:
     return dict(zip(names, total.tolist(), strict=True))
 
 
-def _clip(optimizer: torch.optim.Optimizer, largest: float) -> dict[str, torch.Tensor]:
-    return {
-        f"gradient_{group['name']}": whole(nn.utils.clip_grad_norm_(group["params"], largest))
-        for group in optimizer.param_groups
-    }
+def clip_groups(optimizer: torch.optim.Optimizer, largest: float) -> dict[str, torch.Tensor]:
+    """Clip the gradients of each group on its own; their norms before, where the parameters lie."""
+    norms = {}
+    for group in optimizer.param_groups:
+        norm = whole(nn.utils.clip_grad_norm_(group["params"], largest))
+        norms[f"gradient_{group['name']}"] = norm.to(
+            group["params"][0].device
+        )  # without gradients a CPU's zero
+    return norms
 
 
 def _numbers(outputs: Sequence[StepOutput], norms: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from data_schemas.errors import UserError
+from data_schemas.errors import BadInput, UserError
 from data_schemas.identity import content_id, file_sha256
 from data_schemas.storage import everywhere
 from harp.policy.checkpoints import load_vla_weights
@@ -19,10 +19,9 @@ from harp.policy.config import PolicyConfig
 from harp.policy.language_model import empty_language_model, load_language_model
 from harp.policy.prismatic import PrismaticVLA, cast_weights, empty_prismatic
 from harp.policy.tokenizer import TOKENIZER_FILE, PolicyTokenizer, language_model_folder, load_tokenizer
-from harp.training.checkpoint import Checkpoints
+from harp.training.checkpoint import CHECKPOINTS, Checkpoints
 from harp.training.config import OptimizationConfig
 from harp.training.distributed import default_device, world_size
-from harp.training.loop import CHECKPOINTS
 from harp.training.metrics import summarize_metrics
 from harp.training.policy_stage import PolicyStage
 from harp.training.progress import Observers, followed, logged
@@ -35,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 PICTURES = 8
 """That a new projector is scaled on."""
+NAMED = 5
+"""Clips that an error names."""
 TESTS = "tests.json"
 """What the first worker measured after training."""
 
@@ -70,7 +71,7 @@ def run_policy_stage(
 ) -> PolicyResult:
     """Run `worker(device=…, observers=…)` in this process or on many, unless `out` holds the finished run."""
     observers = observers or logged()
-    with RunFolder(out, config).claimed() as folder:
+    with RunFolder.claimed(out, config) as folder:
         if folder.result:
             logger.info("The run in %s is finished; nothing to do", out)
             return PolicyResult(out, **folder.result, already_finished=True)
@@ -87,6 +88,31 @@ def run_policy_stage(
 
 def _on_device(worker: Callable[..., None], device: torch.device) -> None:
     worker(device=device, observers=logged())
+
+
+def check_instructions(tokenizer: PolicyTokenizer, told: Mapping[str, str]) -> None:
+    """Find before the first step what the policy cannot be told.
+
+    Args:
+        told: instruction of every clip, by the clip's name.
+
+    Raises:
+        UserError: instructions without words, or too long for the policy.
+    """
+    reasons = {}
+    for instruction in set(told.values()):
+        try:
+            tokenizer.prompts([instruction])
+        except BadInput as error:
+            reasons[instruction] = error.detail.rstrip(".")
+    refused = sorted(name for name, instruction in told.items() if instruction in reasons)
+    if refused:
+        named = [f"{name} ({reasons[told[name]]})" for name in refused[:NAMED]]
+        more = f" and {len(refused) - NAMED} more" if len(refused) > NAMED else ""
+        raise UserError(
+            f"{len(refused)} of {len(told)} clips cannot be trained on: {', '.join(named)}{more}; mend their "
+            "instructions, or remove them."
+        )
 
 
 def whole_stage(stage: PolicyStage, rebuild: Callable[[], PolicyStage], out: Path) -> PolicyStage:

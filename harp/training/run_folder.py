@@ -1,8 +1,8 @@
 """The folder of a training run: what it was asked for, what came out.
 
 `config.json` says what the run is; a second call with the same request continues or reuses it, another request is
-refused. `version_folder` says where the version of stage 1 lay, which may change: a version is known by its id.
-`result.json` exists once the run is finished.
+refused as soon as there is a checkpoint, or a result, to lose. `version_folder` says where the version of stage 1 lay,
+which may change: a version is known by its id. `result.json` exists once the run is finished.
 """
 
 import json
@@ -18,6 +18,7 @@ from data_schemas.errors import UserError
 from data_schemas.storage import location
 from data_schemas.whole_files import replacing
 from harp.data.version import PublishedVersion
+from harp.training.checkpoint import CHECKPOINTS
 from harp.training.config import Stage1Config
 
 STAGE_MARKS = {1: "losses", 2: "test_transitions", 3: "test_steps"}
@@ -52,26 +53,34 @@ class RunFolder:
             out.mkdir(parents=True, exist_ok=True)
             _write(path, request)
         except OSError as error:
-            raise UserError(
-                f"{out} cannot be the folder of a run ({error.strerror}); choose another."
-            ) from None
+            raise _unusable(out, error) from None
         if version:
             (out / "version_folder").write_text(f"{version.folder}\n")
 
+    @classmethod
     @contextmanager
-    def claimed(self) -> Iterator[Self]:
+    def claimed(cls, out: Path, config: BaseModel, version: PublishedVersion | None = None) -> Iterator[Self]:
         """For the only process that trains here, until it ends: two would write over each other's checkpoints.
 
+        A call that ended before its first checkpoint leaves the folder free: it may have ended because its request
+        could not work, and the advice it ended with is then another request.
+
         Raises:
-            UserError: another process trains here.
+            UserError: another process trains here, or what the class raises.
         """
         try:
-            with FileLock(self.out / "training.lock", timeout=0):
-                yield self
-        except Timeout as error:
+            out.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(out / "training.lock").acquire(timeout=0)
+        except Timeout:
             raise UserError(
-                f"Another process is training in {self.out}: wait for it, or choose another folder."
-            ) from error
+                f"Another process is training in {out}: wait for it, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise _unusable(out, error) from None
+        with lock:
+            if begun_request(out) is None:
+                (out / "config.json").unlink(missing_ok=True)
+            yield cls(out, config, version)
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -82,6 +91,13 @@ class RunFolder:
     def finish(self, result: dict[str, Any]) -> None:
         """Mark the run as finished."""
         _write(self.out / "result.json", result)
+
+
+def begun_request(out: Path) -> dict[str, Any] | None:
+    """What the training in a folder was asked for; None while it has neither a checkpoint nor a result."""
+    path = out / "config.json"
+    begun = (out / "result.json").is_file() or any((out / CHECKPOINTS).glob("step-*"))
+    return json.loads(path.read_text()) if begun and path.is_file() else None
 
 
 def read_run(run: Path) -> tuple[Stage1Config, Path]:
@@ -125,6 +141,10 @@ def check_stage(run: Path, stage: int) -> None:
 
 def _stage(request: dict[str, Any]) -> int | None:
     return next((stage for stage, mark in STAGE_MARKS.items() if mark in request), None)
+
+
+def _unusable(out: Path, error: OSError) -> UserError:
+    return UserError(f"{out} cannot be the folder of a run ({error.strerror}); choose another.")
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from data_schemas.errors import UserError
 from data_schemas.storage import everywhere
 from harp.data.frozen_features import Encode, FrozenFeatures
 from harp.data.loader import Stage1Loader
+from harp.data.prefetch import check_split
 from harp.data.sampling import TransitionSampler
 from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
@@ -86,7 +87,7 @@ def train_stage1(
     version_root, out = everywhere(version_root), everywhere(out)
     features = everywhere(feature_folder or out.parent / "frozen_features")
     version = PublishedVersion.open(version_root, config.data.other_versions)
-    with RunFolder(out, config, version).claimed() as folder:
+    with RunFolder.claimed(out, config, version) as folder:
         if folder.result:
             logger.info("Stage 1 in %s is finished; nothing to do", out)
             return Stage1Result(out, **folder.result, already_finished=True)
@@ -121,6 +122,7 @@ def run_worker(
     torch.manual_seed(config.seed)
     version = PublishedVersion.open(paths.version, config.data.other_versions)
     sampler = TransitionSampler(version, config.data, config.seed)
+    check_split(sampler.sizes, world_size(), config.training.accumulate)  # before hours of frozen features
     has_pairs = sampler.pairs_per_batch > 0
     if config.latent_action is None and not has_pairs:
         raise UserError(

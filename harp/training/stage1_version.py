@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+from harp.training.run_folder import begun_request
+
 
 def begun_on(out: Path, lake: Path, dataset: str | None = None) -> Path | None:
-    """Folder of the version that the run in `out` was begun on, while the lake has it; None where there is no run.
+    """Folder of the version that the run in `out` was begun on, while the lake has it; None where none was begun.
 
     A killed run continues with it when the same command is given again, whatever was published in between.
 
@@ -14,8 +16,7 @@ def begun_on(out: Path, lake: Path, dataset: str | None = None) -> Path | None:
         lake: that the version is looked for in.
         dataset: whose version it has to be; any by default.
     """
-    request = out / "config.json"
-    version = json.loads(request.read_text()).get("version") if request.is_file() else None
+    version = (begun_request(out) or {}).get("version")
     if version is None:  # no run, or one of a later stage, which is refused once it is claimed
         return None
     folder = lake / "versions" / version

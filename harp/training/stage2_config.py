@@ -1,6 +1,5 @@
 """Configuration of stage 2: everything that a run's result depends on."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +13,7 @@ from harp.data.policy_labels import LabelDataConfig, LabelSource
 from harp.policy.config import PolicyConfig, preset
 from harp.training.config import PolicyTrainingConfig
 from harp.training.policy_run import Start, checkpoint_identity
+from harp.training.run_folder import begun_request
 from harp.training.stage1_models import finished_config, stage1_identity
 
 
@@ -117,9 +117,6 @@ def label_sets(
 
 
 def begun_labels(out: Path) -> list[str]:
-    """Keys of the labels that the run in a folder began with; none before it begins."""
-    path = out / "config.json"
-    if not path.is_file():
-        return []
-    sources = json.loads(path.read_text()).get("data", {}).get("sources", [])
+    """Keys of the labels that the run in a folder began with; none before its first checkpoint."""
+    sources = (begun_request(out) or {}).get("data", {}).get("sources", [])
     return [source["labels"] for source in sources if "labels" in source]

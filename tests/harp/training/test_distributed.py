@@ -118,6 +118,10 @@ def test_a_batch_that_cannot_be_split_is_refused(world, tmp_path):
     text, version = world
     with pytest.raises(UserError, match=r"cannot be split evenly .* set data"):
         train_stage1(config(text, "l2", training__accumulate=3), version, tmp_path / "run")
+    assert not (tmp_path / "frozen_features").exists()
+    train_stage1(
+        config(text, "l2"), version, tmp_path / "run"
+    )  # the refused request does not hold the folder
 
 
 @pytest.mark.slow

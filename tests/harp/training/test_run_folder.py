@@ -6,7 +6,7 @@ import pytest
 
 from data_schemas.errors import UserError
 from harp.recipes import load_stage1_recipe, load_stage2_recipe, load_stage3_recipe
-from harp.training.run_folder import RunFolder, check_stage, read_run
+from harp.training.run_folder import RunFolder, begun_request, check_stage, read_run
 
 
 def test_a_file_cannot_be_a_runs_folder(tmp_path):
@@ -14,6 +14,40 @@ def test_a_file_cannot_be_a_runs_folder(tmp_path):
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UserError, match="cannot be the folder of a run"):
             RunFolder(out, load_stage1_recipe("laptop"))
+        with (
+            pytest.raises(UserError, match="cannot be the folder of a run"),
+            RunFolder.claimed(out, load_stage1_recipe("laptop")),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("kept", ["checkpoints/step-000001/", "result.json"])
+def test_a_folder_holds_a_run_once_there_is_something_to_lose(tmp_path, kept):
+    first, second = (load_stage1_recipe("laptop", [f"seed={seed}"]) for seed in (1, 2))
+    for recipe in (first, second):
+        with RunFolder.claimed(tmp_path, recipe):
+            assert json.loads((tmp_path / "config.json").read_text())["seed"] == recipe.seed
+    assert begun_request(tmp_path) is None
+    path = tmp_path / kept
+    path.parent.mkdir(exist_ok=True)
+    path.mkdir() if kept.endswith("/") else path.write_text("{}")
+    assert begun_request(tmp_path) == json.loads(second.model_dump_json())
+    with (
+        pytest.raises(UserError, match="holds a run with seed=2, now seed=1 is asked for"),
+        RunFolder.claimed(tmp_path, first),
+    ):
+        pass
+
+
+def test_a_living_run_keeps_its_request_before_its_first_checkpoint(tmp_path):
+    first, second = (load_stage1_recipe("laptop", [f"seed={seed}"]) for seed in (1, 2))
+    with RunFolder.claimed(tmp_path, first):
+        with (
+            pytest.raises(UserError, match="Another process is training"),
+            RunFolder.claimed(tmp_path, second),
+        ):
+            pass
+        assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
 
 
 def test_a_run_of_another_harp_names_the_key(tmp_path):

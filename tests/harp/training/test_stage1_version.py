@@ -25,6 +25,7 @@ def lake(tmp_path) -> Path:
     pointer = second.with_name(f"discs{LATEST_SUFFIX}")
     pointer.write_text(json.dumps({"version_id": second.name}))
     RunFolder(tmp_path / "run", load_stage1_recipe("laptop"), PublishedVersion.open(first))
+    (tmp_path / "run" / "checkpoints" / "step-000050").mkdir(parents=True)
     (tmp_path / "first").symlink_to(first)
     (tmp_path / "second").symlink_to(second)
     return tmp_path / "lake"
@@ -74,3 +75,8 @@ def test_only_a_version_of_this_lake_and_data_set_is_continued(lake, tmp_path):
     assert begun_on(run, tmp_path / "another") is None
     (run / "config.json").write_text(json.dumps({"policy": {}}))
     assert begun_on(run, lake) is None
+
+
+def test_a_run_without_a_checkpoint_takes_the_newest_version(lake, tmp_path):
+    (tmp_path / "run" / "checkpoints" / "step-000050").rmdir()
+    assert begun_on(tmp_path / "run", lake) is None
