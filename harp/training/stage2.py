@@ -23,6 +23,7 @@ from harp.training.policy_run import (
     PolicyResult,
     Start,
     build_vla,
+    check_instructions,
     run_policy_stage,
     whole_stage,
     write_tests,
@@ -62,7 +63,8 @@ def train_stage2(
         events and the last checkpoint. `tests` are held-out accuracies, beside the most frequent codes'.
 
     Raises:
-        UserError: no such labels, labels of another stage-1 model, another run in `out`, weights that do not fit, a batch that cannot be split.
+        UserError: no such labels, labels of another stage-1 model, another run in `out`, weights that do not fit,
+            instructions that the policy cannot be told, a batch that cannot be split.
         TrainingDiverged: a loss or gradient is not finite.
     """
     lake, out = everywhere(lake), everywhere(out)
@@ -91,8 +93,10 @@ def run_worker(
         return Stage2(config, *build_vla(config.policy, start)).to(device)
 
     labelled = LabelledVersions.open(lake, config.data)
-    pools = labelled.transitions("train")
+    pools, held_out_pools = labelled.transitions("train"), labelled.transitions("held_out")
     stage = build()
+    clips = clips_of([*pools, *held_out_pools])
+    check_instructions(stage.tokenizer, {c.subject.subject_id: c.subject.instruction for c in clips})
     reader = ShardReader(labelled.version, config.data.verify)
     features = None
     if config.data.keep_features:
@@ -115,7 +119,7 @@ def run_worker(
         stage = cast(Stage2, whole_stage(stage, build, out)).eval()
         write_policy(stage.vla, stage.tokenizer, out / POLICY)
         majority = majority_codes(clips_of(pools), config.policy.num_codes)
-        held_out = [t for pool in labelled.transitions("held_out") for t in pool.members]
+        held_out = [t for pool in held_out_pools for t in pool.members]
         chosen = np.linspace(0, len(held_out) - 1, min(config.test_transitions, len(held_out)))
         tested = [held_out[i] for i in np.unique(chosen.round().astype(int))] if held_out else []
         write_tests(out, held_out_accuracy(stage, tested, reader, majority, device))

@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 import torch
 
-from data_schemas.errors import BadInput, UserError
 from data_schemas.storage import everywhere
 from harp.data.policy_chunks import Stage3Loader
 from harp.data.policy_episodes import EpisodeSet
@@ -18,7 +17,6 @@ from harp.policy.checkpoints import write_policy
 from harp.policy.checkpoints.folder import load_heads, read_config
 from harp.policy.lora import merge_lora
 from harp.policy.prismatic import PrismaticVLA
-from harp.policy.tokenizer import PolicyTokenizer
 from harp.training.distributed import default_device, rank, to_device, wait_for_all, world_size
 from harp.training.loop import run_steps
 from harp.training.policy_run import (
@@ -26,6 +24,7 @@ from harp.training.policy_run import (
     PolicyResult,
     Start,
     build_vla,
+    check_instructions,
     reload_vla,
     run_policy_stage,
     whole_stage,
@@ -109,7 +108,7 @@ def run_worker(
         return stage.to(device)
 
     stage = build()
-    check_instructions(stage.tokenizer, episodes)
+    check_instructions(stage.tokenizer, {e.folder.name: e.info.instruction for e in episodes.episodes})
     label_run = start.stage1 if config.head.kind == "latent" else None
     features = kept_features(config, episodes, stage.policy.vla, observers)
     loader = Stage3Loader(
@@ -134,21 +133,6 @@ def run_worker(
         write_tests(
             out, {"merge_change": change, "demonstrations_l1": demonstrations_l1(stage, loader, device)}
         )
-
-
-def check_instructions(tokenizer: PolicyTokenizer, episodes: EpisodeSet) -> None:
-    """Find before the first step what the policy cannot be told.
-
-    Raises:
-        UserError: an instruction without words, or one too long for the policy.
-    """
-    for episode in episodes.episodes:
-        try:
-            tokenizer.prompts([episode.info.instruction])
-        except BadInput as error:
-            raise UserError(
-                f"Episode {episode.info.name} cannot be trained on, {error.detail.rstrip('.')}; mend or remove it."
-            ) from None
 
 
 def kept_features(

@@ -7,18 +7,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
 from data_schemas.errors import UserError
+from data_schemas.identity import file_sha256
 from data_schemas.latent_actions import LABELS, LabelSet
 from data_schemas.versions import LATEST_SUFFIX
 from harp import policy_commands
 from harp.data.policy_labels import LabelDataConfig, LabelledVersions, LabelSource, TransitionDraws
 from harp.data.policy_loader import Stage2Loader, collate
 from harp.data.shards import ShardReader
+from harp.data.version import PublishedVersion
 from harp.policy.checkpoints import load_policy, write_policy
 from harp.policy.checkpoints.folder import read_config
 from harp.policy.predict import predict_codes
@@ -273,6 +277,25 @@ def assert_same_run(one: PolicyResult, two: PolicyResult) -> None:
     states = [load_file(run.policy / "model.safetensors") for run in (one, two)]
     for name, tensor in states[0].items():
         assert (tensor - states[1][name]).square().mean().sqrt() < 1e-4, name
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_what_the_policy_cannot_be_told_is_found_before_the_first_step(world, tmp_path, split):
+    shutil.copytree(world.lake, tmp_path / "lake")
+    version = tmp_path / "lake" / "versions" / world.version.version_id
+    subject = world.version.subjects(split)[0].subject_id
+    index = pq.read_table(version / "index.parquet")
+    rows = [
+        r | ({"instruction": "push " * 200} if r["subject_id"] == subject else {}) for r in index.to_pylist()
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=index.schema), version / "index.parquet")
+    manifest = json.loads((version / "manifest.json").read_text())
+    manifest["index_sha256"] = file_sha256(version / "index.parquet")
+    (version / "manifest.json").write_text(json.dumps(manifest))
+    opened = World(tmp_path / "lake", PublishedVersion.open(version), world.stage1)
+    with pytest.raises(UserError, match=rf"1 of 5 clips cannot be trained on: {subject} \(.*room for"):
+        train(opened, tmp_path / "run", recipe())
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_mistakes_are_named(world, tmp_path):

@@ -293,7 +293,7 @@ def test_mistakes_are_named(demonstrations, stage2, tmp_path):
     info = (folder / "episode.json").read_text()
     for instruction, found in (("", "has no words"), ("push " * 200, "room for")):
         (folder / "episode.json").write_text(info.replace("push the dot", instruction))
-        with pytest.raises(UserError, match=f"Episode push_00000 cannot be trained on, .*{found}"):
+        with pytest.raises(UserError, match=rf"1 of 4 clips cannot be trained on: push_00000 \(.*{found}"):
             train_stage3(recipe(), str(stage2), broken, tmp_path / f"run-{found}")
     with pytest.raises(UserError, match="leave `policy` out of its recipe"):
         train_stage3(recipe(policy=tiny_policy_config()), str(stage2), demonstrations, tmp_path / "run")
