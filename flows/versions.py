@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from data_schemas.storage import location
-from data_schemas.versions import LATEST, latest_version_id
 from harp.data.version import version_folder
 
 
@@ -17,8 +16,7 @@ def find_version(lake: str, version: str, dataset: str | None) -> Path:
     Raises:
         UserError: no such version.
     """
-    wanted = latest_version_id(location(lake), dataset) if version == LATEST else version
-    return version_folder(location(lake), wanted)
+    return version_folder(location(lake), version, dataset)
 
 
 def stage1_run(version: Path) -> Path:

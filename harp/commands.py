@@ -12,7 +12,7 @@ from rich.table import Table
 from harp.calvin_command import evaluate_calvin
 from harp.closed_loop_command import evaluate_tabletop
 from harp.open_loop_command import evaluate_actions
-from harp.options import AddressOption, LakeOption, SetOption, WorkersOption
+from harp.options import AddressOption, LakeOption, SetOption, VersionDatasetOption, WorkersOption
 from harp.pasting import pasted
 from harp.policy_commands import launcher, train_stage2, train_stage3
 
@@ -42,6 +42,7 @@ def train_stage1(
         Path, typer.Option(help="Folder of the run: checkpoints, logs, adapter. A killed run continues.")
     ],
     version: VersionOption = "latest",
+    dataset: VersionDatasetOption = None,
     lake: LakeOption = Path("lake"),
     recipe: Annotated[str, typer.Option(help="laptop, paper, or a YAML file.")] = "laptop",
     row: Annotated[
@@ -75,7 +76,8 @@ def train_stage1(
 
     overrides = [*(row_overrides(row) if row else []), *(set_ or [])]
     config = load_stage1_recipe(recipe, overrides)
-    folder = (begun_on(out, lake) if version == LATEST else None) or version_folder(lake, version)
+    begun = begun_on(out, lake, dataset) if version == LATEST else None
+    folder = begun or version_folder(lake, version, dataset)
     with bars() as observers:
         result = run(config, folder, out, launch=launcher(workers, out, address), observers=observers)
     if result.already_finished:
@@ -120,6 +122,7 @@ def evaluate_representation(
         list[str] | None,
         typer.Option(help="Other versions to evaluate on, may be repeated; default: the run's own."),
     ] = None,
+    dataset: VersionDatasetOption = None,
     lake: LakeOption = Path("lake"),
     pairs: Annotated[
         int | None, typer.Option(min=2, help="Only the first so many held-out pairs by sorted id.")
@@ -135,11 +138,13 @@ def evaluate_representation(
       harp evaluate representation --stage1 runs/stage1
       harp evaluate representation --stage1 runs/stage1 --lake other_lake --version latest --pairs 93
     """
+    from data_schemas.versions import LATEST
     from harp.data.version import version_folder
     from harp.evaluation.representation import evaluate_representation as evaluate
     from harp.progress import ProgressBars
 
-    for folder in [version_folder(lake, name) for name in version] if version else [None]:
+    versions = version or ([LATEST] if dataset else [])
+    for folder in [version_folder(lake, name, dataset) for name in versions] or [None]:
         with ProgressBars() as bars:
             evaluation = evaluate(run, folder, max_pairs=pairs, progress=bars)
         console.print(evaluation.table())

@@ -23,14 +23,17 @@ LakeOption = Annotated[
         help="Folder of the lake, or s3://bucket/folder.",
     ),
 ]
-RawRootOption = Annotated[
-    Path,
-    typer.Option(
-        "--root",
-        parser=parse_location,
-        metavar="FOLDER|URL",
-        help="Folder of the raw videos, or s3://bucket/folder.",
-    ),
+_RAW_ROOT = typer.Option(
+    "--root",
+    parser=parse_location,
+    metavar="FOLDER|URL",
+    help="Folder of the raw videos, or s3://bucket/folder.",
+)
+RawRootOption = Annotated[Path, _RAW_ROOT]
+OptionalRawRootOption = Annotated[Path | None, _RAW_ROOT]
+VersionDatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Whose latest version is meant, where the lake has several data sets."),
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")]
 WorkersOption = Annotated[

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from harp.options import AddressOption, LakeOption, SetOption, WorkersOption
+from harp.options import AddressOption, LakeOption, SetOption, VersionDatasetOption, WorkersOption
 from harp.pasting import pasted
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def train_stage2(
     version: Annotated[
         str | None, typer.Option(help="Version id or 'latest': takes its newest labels where none are named.")
     ] = None,
+    dataset: VersionDatasetOption = None,
     lake: LakeOption = Path("lake"),
     recipe: Annotated[str, typer.Option(help="tiny, smollm2-135m, llama-2-7b, or a YAML file.")] = "tiny",
     base: BaseOption = None,
@@ -73,9 +74,11 @@ def train_stage2(
     from harp.training.stage2_config import begun_labels
 
     config = load_stage2_recipe(recipe, set_ or [])
+    version = version or (LATEST if dataset else None)
     if version == LATEST and begun_labels(out):
         version = None  # a run that has begun keeps the labels it began with
-    version_id = PublishedVersion.open(version_folder(lake, version)).version_id if version else None
+    folder = version_folder(lake, version, dataset) if version else None
+    version_id = PublishedVersion.open(folder).version_id if folder else None
     with bars() as observers:
         result = run(
             config,

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_schemas.errors import UserError
-from harp.options import LakeOption, RawRootOption
+from harp.options import LakeOption, OptionalRawRootOption, VersionDatasetOption
 from harp.pasting import pasted
 from pipelines.operations import lake_app, open_lake, quarantine_app, stage_app
 from pipelines.plan_command import plan
@@ -58,7 +58,7 @@ def curate(
     recipe: Annotated[
         str, typer.Argument(help="A recipe that ships with HARP (tabletop, rh20t, clips) or a YAML file.")
     ],
-    root: RawRootOption,
+    root: OptionalRawRootOption = None,
     lake: LakeOption = Path("lake"),
     executor: ExecutorOption = "ray",
     limit: Annotated[
@@ -69,6 +69,9 @@ def curate(
     ] = None,
     max_failed_fraction: FailedFractionOption = None,
     set_: SetOption = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the recipe with every key that can be set, and do no more.")
+    ] = False,
 ) -> None:
     """Turn raw human and robot videos into a published version: aligned, cue-annotated training shards.
 
@@ -80,15 +83,23 @@ def curate(
       harp curate clips --root my_videos --lake lake        # any folder of videos with a pairs.csv
 
       harp curate rh20t --root /data/RH20T --limit 20 --set alignment.warp.time_weight=0.3
+
+      harp curate rh20t --show > mine.yaml                  # a recipe of your own to begin with
     """
+    from pipelines.recipe import load_curate_recipe
+
+    loaded = load_curate_recipe(recipe, _changes(set_, max_failed_fraction))
+    if show:
+        typer.echo(loaded.as_yaml(), nl=False)
+        return
+    if root is None:
+        raise UserError("It was not said where the raw videos are: give their folder with --root.")
     from harp.progress import ProgressBars
     from pipelines.curate import Curation
     from pipelines.curate import curate as run
     from pipelines.engine.executors import make_executor
     from pipelines.engine.lake import Lake
-    from pipelines.recipe import load_curate_recipe
 
-    loaded = load_curate_recipe(recipe, _changes(set_, max_failed_fraction))
     with ProgressBars() as bars, make_executor(executor) as workers:
         curation = Curation(loaded, root, Lake(lake), workers, limit, bars)
         run(curation)
@@ -227,11 +238,12 @@ def versions_diff(
     before: Annotated[str, typer.Argument(help="Id of a version, or latest.")],
     after: Annotated[str, typer.Argument(help="Id of the version to compare it with.")] = "latest",
     lake: LakeOption = Path("lake"),
+    dataset: VersionDatasetOption = None,
 ) -> None:
     """Say what changed from one version to another: settings, recomputed stages, subjects, shards."""
     from pipelines.version_diff import diff_versions
 
-    diff = diff_versions(open_lake(lake), before, after)
+    diff = diff_versions(open_lake(lake), before, after, dataset)
     if diff.is_empty:
         console.print(f"Both are version {diff.before}.")
         return

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from harp.options import LakeOption
+from harp.options import LakeOption, VersionDatasetOption
 from harp.pasting import pasted
 
 app = typer.Typer()
@@ -19,6 +19,7 @@ def label(
     version: Annotated[
         str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")
     ] = "latest",
+    dataset: VersionDatasetOption = None,
     lake: LakeOption = Path("lake"),
     horizon: Annotated[
         list[float] | None,
@@ -58,7 +59,7 @@ def label(
     from pipelines.engine.executors import make_executor
     from pipelines.label import label_version
 
-    opened = PublishedVersion.open(version_folder(lake, version))
+    opened = PublishedVersion.open(version_folder(lake, version, dataset))
     with ProgressBars() as bars, make_executor(executor) as workers:
         done = label_version(
             opened,

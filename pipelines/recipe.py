@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harp.configuration import load_recipe
@@ -63,6 +64,12 @@ class CurateRecipe(BaseModel):
 
     def make_reader(self) -> Reader:
         return self.ingest.make_reader()
+
+    def as_yaml(self) -> str:
+        """The recipe with every key, those of the reader included; read as a recipe it is this one."""
+        values = self.model_dump(mode="json")
+        values["reader"]["options"] = self.ingest.options
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def load_curate_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> CurateRecipe:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harp.options import LakeOption, SetOption
+from harp.options import LakeOption, SetOption, VersionDatasetOption
 
 app = typer.Typer(no_args_is_help=True, help="Features of the frozen encoder, kept for all training runs.")
 console = Console()
@@ -22,6 +22,7 @@ def build(
     version: Annotated[
         str, typer.Option(help="Version id, 'latest', or the path of a version's folder.")
     ] = "latest",
+    dataset: VersionDatasetOption = None,
     lake: LakeOption = Path("lake"),
     features: Annotated[
         Path,
@@ -53,7 +54,7 @@ def build(
     from harp.vision.encoder import load_vision_encoder
 
     config = load_stage1_recipe(recipe, set_ or [])
-    opened = PublishedVersion.open(version_folder(lake, version), config.data.other_versions)
+    opened = PublishedVersion.open(version_folder(lake, version, dataset), config.data.other_versions)
     torch.manual_seed(config.seed)  # as a run does: an encoder without pretrained weights is drawn
     encoder = load_vision_encoder(config.vision).to(default_device())
     reader = ShardReader(opened, config.data.verify)

@@ -176,8 +176,13 @@ def _rows(index: Path) -> Iterator[SampleIndex]:
                 yield SampleIndex.from_record(record)
 
 
-def version_folder(lake: Path, version: str) -> Path:
+def version_folder(lake: Path, version: str, dataset: str | None = None) -> Path:
     """Folder of a version given as its id, as `latest`, or as the path of the folder itself.
+
+    Args:
+        lake: root of the lake.
+        version: which.
+        dataset: whose latest; needed where the lake has several.
 
     Raises:
         UserError: no such version.
@@ -185,7 +190,7 @@ def version_folder(lake: Path, version: str) -> Path:
     lake = location(lake)
     if (location(version) / "manifest.json").is_file():
         return location(version)
-    wanted = latest_version_id(lake) if version == LATEST else version
+    wanted = latest_version_id(lake, dataset) if version == LATEST else version
     folders = {path.parent.name: path.parent for path in lake.glob("versions/*/manifest.json")}
     if wanted not in folders:
         known = ", ".join(sorted(folders)) or "none yet"

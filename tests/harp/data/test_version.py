@@ -63,3 +63,14 @@ def test_version_by_id_by_path_and_latest(tmp_path):
     assert version_folder(tmp_path, str(old)) == old
     with pytest.raises(UserError, match=f"no version 'abc' in .*{old.name}"):
         version_folder(tmp_path, "abc")
+
+
+def test_the_latest_of_several_data_sets_is_named_by_its_data_set(tmp_path):
+    folders = {name: write_version(tmp_path, pairs=n, frames=2) for n, name in ((1, "cubes"), (2, "toys"))}
+    for name, folder in folders.items():
+        (tmp_path / "versions" / f"{name}.latest.json").write_text(json.dumps({"version_id": folder.name}))
+    with pytest.raises(UserError, match="several data sets, cubes, toys: say which by --dataset"):
+        version_folder(tmp_path, "latest")
+    assert {name: version_folder(tmp_path, "latest", name) for name in folders} == folders
+    with pytest.raises(UserError, match="no version of discs yet; it has versions of cubes, toys"):
+        version_folder(tmp_path, "latest", "discs")
