@@ -29,7 +29,7 @@ from pipelines.datasets.revisions import Revisions
 from pipelines.engine.commits import Settle
 from pipelines.engine.executors import Executor
 from pipelines.engine.lake import Lake
-from pipelines.engine.ledger import unsolved
+from pipelines.engine.ledger import MAX_EXCEPTIONS, unsolved
 from pipelines.engine.runner import run_stage
 from pipelines.engine.stage import Stage
 from pipelines.engine.summary import StageFailed, StageSummary
@@ -280,6 +280,7 @@ class Curation:
             settle=settle,
         )
         self._record(summary)
+            max_exceptions=MAX_EXCEPTIONS,
         return summary
 
     def _save(self) -> None:

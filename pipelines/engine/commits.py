@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from data_schemas.ledger import LedgerEntry
@@ -18,7 +19,7 @@ from pipelines.engine.executor import Attempt
 from pipelines.engine.insertion import Insertion
 from pipelines.engine.lake import Lake
 from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage
-from pipelines.engine.worker import WorkerStats
+from pipelines.engine.worker import EXCEPTION, WorkerStats
 
 Settle = Callable[[Sequence[tuple[str, Any]]], Sequence[tuple[str, Any]]]
 """Gives rows by item id their last form, just before they are committed."""
@@ -46,6 +47,7 @@ class MicroBatches:
     Args:
         insertion: where the rows go.
         setbacks: last attempt without success at every item that has no row; kept up to date here.
+        max_exceptions: see `run_stage`.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class MicroBatches:
         commit_every: CommitEvery,
         setbacks: dict[str, LedgerEntry],
         settle: Settle | None = None,
+        max_exceptions: int | None = None,
     ) -> None:
         self.num_done = 0
         """Rows that this run committed."""
@@ -72,13 +75,14 @@ class MicroBatches:
         self._run_id = run_id
         self._commit_every = commit_every
         self._settle = settle or (lambda rows: rows)
+        self._max_exceptions = max_exceptions
         self._rows: list[tuple[str, Row]] = []
         self._entries: list[LedgerEntry] = []
         self._last_commit = time.monotonic()
 
     def add(self, attempt: Attempt) -> None:
         """Take what came of an attempt."""
-        item, outcome = attempt.item, attempt.outcome
+        item, outcome = attempt.item, self._judged(attempt)
         entry = self._entry(item, outcome, attempt.stats)
         self._entries.append(entry)
         self.num_finished += attempt.final
@@ -87,6 +91,19 @@ class MicroBatches:
             self.setbacks.pop(item.item_id, None)
         else:
             self.setbacks[item.item_id] = entry
+
+    def _judged(self, attempt: Attempt) -> Outcome:
+        """The outcome of an attempt; an exception is for good where it came in too many runs."""
+        outcome = attempt.outcome
+        if self._max_exceptions is None or not isinstance(outcome, Failed) or outcome.reason != EXCEPTION:
+            return outcome
+        earlier = self._runs_with_exception.get(outcome.part or attempt.item.item_id, set())
+        return replace(outcome, retryable=len(earlier | {self._run_id}) < self._max_exceptions)
+
+    @cached_property
+    def _runs_with_exception(self) -> dict[str, set[str]]:
+        """Read when something raises, which it seldom does."""
+        return ledger.runs_with_exception(self._lake, self._key)
 
     def commit_if_due(self) -> None:
         """Commit if the micro-batch is full or has waited long enough."""

@@ -5,7 +5,7 @@ tried again under the same stage key; a retryable failure is. Items that failed 
 someone requeues them.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,9 +16,14 @@ import pyarrow.compute as pc
 
 from data_schemas.ledger import LedgerEntry
 from pipelines.engine.lake import Lake
+from pipelines.engine.worker import EXCEPTION
 
 ALREADY_DONE = "already_done"
 """Reason of a `done` entry whose row was not written, because another run's was there first."""
+
+MAX_EXCEPTIONS = 3
+"""Runs in which an item may end with an exception; after them it is in quarantine. What is no bug but a passing trouble
+has then had three nights to pass, and a pair does not wait for ever."""
 
 
 def now() -> str:
@@ -48,6 +53,15 @@ def unsolved(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
     found = setbacks(lake, stage_key)
     done = set(done_ids(lake, stage_key).to_pylist()) if found else set()
     return {item_id: entry for item_id, entry in found.items() if item_id not in done}
+
+
+def runs_with_exception(lake: Lake, stage_key: str) -> dict[str, set[str]]:
+    """Item, or the part of it that is to blame -> ids of the runs in which it ended with an exception."""
+    of_exceptions = [("outcome", "=", "failed"), ("reason", "=", EXCEPTION)]
+    runs: dict[str, set[str]] = defaultdict(set)
+    for entry in lake.table(LedgerEntry, stage_key, ["item_id", "part", "run_id"], of_exceptions).to_pylist():
+        runs[entry["part"] or entry["item_id"]].add(entry["run_id"])
+    return runs
 
 
 def requeue(lake: Lake, entries: Iterable[LedgerEntry]) -> None:

@@ -42,6 +42,7 @@ def run_stage(
     commit_every: CommitEvery | None = None,
     run_id: str | None = None,
     settle: Settle | None = None,
+    max_exceptions: int | None = None,
 ) -> StageSummary:
     """Bring the stage's table up to date with the items.
 
@@ -51,6 +52,8 @@ def run_stage(
         max_failed_fraction: of all items; earlier failures that still stand count.
         run_id: joins the ledger entries of all stages of one run; a new one by default.
         settle: sees the rows before they are committed, in this process.
+        max_exceptions: runs after which an item that raises in each is in quarantine; None: it is always tried again, as
+            where nobody could requeue it.
 
     Raises:
         StageFailed: after everything else was committed.
@@ -74,6 +77,7 @@ def run_stage(
         commit_every=commit_every or CommitEvery(),
         setbacks=setbacks,
         settle=settle,
+        max_exceptions=max_exceptions,
     )
     lost = [i for i in _without(wanted, ledger.done_ids(lake, key)) if i not in missing]
     batches.record_lost({i: work.labels[i] for i in sorted(lost)})

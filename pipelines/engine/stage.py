@@ -85,7 +85,8 @@ class Stage(ABC, Generic[Payload]):
 
     `process` returns one outcome per payload, in order. An exception that escapes it is blamed on the
     batch's items one by one: the engine repeats them singly. `BadInput` becomes a `Failed` with its reason;
-    any other exception becomes a retryable `Failed("exception", …)` with its traceback.
+    any other exception becomes a retryable `Failed("exception", …)` with its traceback, or `"system_error"` where it is
+    the machine's or the network's.
     """
 
     name: ClassVar[str]

@@ -21,6 +21,26 @@ MAX_TRACEBACK = 4000
 
 MAX_SENTENCE = 500
 
+EXCEPTION = "exception"
+"""Reason of what a stage's code raised: a bug, for all that is known."""
+
+SYSTEM_ERROR = "system_error"
+"""Reason of what the machine or the network refused, which says nothing of the item."""
+
+SYSTEM_ERRORS = frozenset(
+    (
+        "builtins.OSError",
+        "builtins.MemoryError",
+        "torch.OutOfMemoryError",
+        "torch.AcceleratorError",
+        "botocore.exceptions.ConnectionError",
+        "botocore.exceptions.HTTPClientError",
+        "aiohttp.client_exceptions.ClientError",
+        "httpx.TransportError",
+    )
+)
+"""Classes by name, since most stages have not loaded those libraries; their subclasses as well."""
+
 
 @dataclass(frozen=True)
 class WorkerStats:
@@ -61,14 +81,19 @@ def worker_name() -> str:
 
 
 def failure(error: Exception) -> Failed:
-    """A named reason for broken input; everything else may be a passing trouble and is tried again."""
+    """A named reason for broken input; everything else may be a passing trouble and is tried again.
+
+    A `system_error` for as long as it lasts, an `exception` in as many runs as `ledger.MAX_EXCEPTIONS` says.
+    """
     raised = type(error).__name__
     text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
     if isinstance(error, BadInput):
         return Failed(error.reason, error.detail, error.retryable, exception=raised, traceback=text)
     lines = str(error).strip().splitlines()
     sentence = f"{raised}: {lines[-1]}" if lines else raised
-    return Failed("exception", sentence[:MAX_SENTENCE], retryable=True, exception=raised, traceback=text)
+    classes = {f"{c.__module__}.{c.__qualname__}" for c in type(error).__mro__}
+    reason = EXCEPTION if classes.isdisjoint(SYSTEM_ERRORS) else SYSTEM_ERROR
+    return Failed(reason, sentence[:MAX_SENTENCE], retryable=True, exception=raised, traceback=text)
 
 
 def _checked(stage: Stage, outcomes: list[Outcome], expected: int) -> list[Outcome]:

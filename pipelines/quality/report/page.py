@@ -16,6 +16,7 @@ from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
 from harp.training.run_folder import check_stage
 from pipelines.engine.lake import Lake
+from pipelines.engine.worker import EXCEPTION, SYSTEM_ERROR
 from pipelines.left_out import problems
 from pipelines.quality.report import figures
 from pipelines.quality.report.acting import policy_section
@@ -115,7 +116,7 @@ def _problem(entry: LedgerEntry) -> dict[str, str]:
         "outcome": entry.outcome,
         "reason": entry.reason,
         "sentence": entry.detail,
-        "trace": entry.traceback if entry.reason == "exception" else "",
+        "trace": entry.traceback if entry.reason in (EXCEPTION, SYSTEM_ERROR) else "",
     }
 
 

@@ -197,6 +197,43 @@ def test_quarantine_and_another_chance(lake: Lake) -> None:
     assert history == [("failed", 1), ("requeued", 1), ("failed", 2)]
 
 
+def test_what_raises_in_three_runs_is_in_quarantine(lake: Lake) -> None:
+    config, options = PowerConfig(raise_every=7, fail_every=5), {"max_exceptions": 3}
+
+    def night(**more) -> list[str]:
+        key = run(lake, config, range(1, 8), **options, **more).key
+        return [entry.label for entry in quarantined(lake, key)]
+
+    assert night(run_id="first") == ["number 5"]
+    # A repeated task is the same run, whatever made it fail before.
+    assert [night(run_id="second") for _ in range(3)] == [["number 5"]] * 3
+    assert night() == ["number 5", "number 7"]
+    again = run(lake, config, range(1, 8), **options)
+    assert again.processed == 0
+    assert again.failed == {"odd_one_out": 1, "exception": 1}
+    (seven,) = [entry for entry in again.failures if entry.label == "number 7"]
+    ledger.requeue(lake, [seven])
+    assert [entry.label for entry in quarantined(lake, again.key)] == ["number 5"]
+    assert night() == ["number 5", "number 7"], "one more chance, as for every other reason"
+    history = [(e.outcome, e.retryable) for e in ledger.attempts_at(lake, "id00007")]
+    tried = [("failed", True)] * 4
+    assert history == [*tried, ("failed", False), ("requeued", True), ("failed", False)]
+
+
+def test_what_the_system_refuses_is_tried_as_long_as_it_does(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def unplugged(stage: PowerStage, value: int) -> None:
+            raise ConnectionResetError("the storage was unplugged")
+
+        patch.setattr(PowerStage, "_one", unplugged)
+        for _ in range(4):
+            assert run(lake, PowerConfig(), range(2), max_exceptions=3).failed == {"system_error": 2}
+    assert run(lake, PowerConfig(), range(2), max_exceptions=3).done == 2
+
+
 def test_a_requeue_counts_where_the_operators_clock_is_behind(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,3 +261,15 @@ def test_payloads_are_loaded_for_what_is_left_only(lake: Lake) -> None:
     summary = run_stage(PowerStage(PowerConfig()), work, lake, LocalExecutor())
     assert asked == [f"id{v:05d}" for v in range(6, 10)]
     assert (summary.total, summary.already_done, summary.done) == (10, 6, 4)
+
+
+def test_payloads_are_loaded_as_many_at_a_time_as_the_work_says(lake: Lake) -> None:
+    asked: list[int] = []
+
+    def load(ids):
+        asked.append(len(ids))
+        return {i: int(i[2:]) for i in ids}
+
+    work = Work({f"id{v:05d}": f"number {v}" for v in range(10)}, load, chunk=4)
+    assert run_stage(PowerStage(PowerConfig()), work, lake, LocalExecutor()).done == 10
+    assert asked == [4, 4, 2]
