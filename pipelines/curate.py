@@ -170,7 +170,9 @@ class Curation:
                 break
             left_out |= broken
         self._shards = list(work.labels)
-        self.record.left_out = sorted(left_out & {subject.subject_id for subject in accepted})
+        failed = [shards[entry.item_id] for entry in summary.failures]  # whole, as where their worker died
+        lost = {subject.subject_id for shard in failed for subject in shard.subjects}
+        self.record.left_out = sorted(lost | left_out & {subject.subject_id for subject in accepted})
         self._judge_left_out(summary, len(accepted))
 
     def publish(self) -> Manifest:
@@ -278,9 +280,9 @@ class Curation:
             max_failed_fraction=allowed,
             limits=self.recipe.limits,
             settle=settle,
+            max_exceptions=MAX_EXCEPTIONS,
         )
         self._record(summary)
-            max_exceptions=MAX_EXCEPTIONS,
         return summary
 
     def _save(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from pydantic import Field
 from data_schemas.errors import BadInput
 from data_schemas.pairs import Shard
 from data_schemas.samples import SampleInfo
-from data_schemas.storage import location
+from data_schemas.storage import everywhere, location
 from pipelines.engine.files import check_name
-from pipelines.engine.stage import Done, Failed, Item, Outcome, Stage, StageConfig
+from pipelines.engine.stage import Done, Item, Outcome, Stage, StageConfig
+from pipelines.engine.worker import failure
 from pipelines.inputs import Annotated
 from pipelines.shards.cues import action_arrays, side_arrays
 from pipelines.shards.encode import encode_jpeg, encode_npz
@@ -71,7 +72,7 @@ class ShardStage(Stage[ShardInput]):
 
     def __init__(self, config: ShardConfig, root: Path | str) -> None:
         super().__init__(config)
-        self._root = location(root)
+        self._root = everywhere(location(root))  # workers run in other folders
 
     def process(self, batch: Sequence[ShardInput]) -> list[Outcome]:
         return [self._pack(shard) for shard in batch]
@@ -81,9 +82,9 @@ class ShardStage(Stage[ShardInput]):
             return Done(self._write(shard))
         except _BrokenSubject as broken:
             # The item is a whole shard: say which of its subjects is to blame, so that the rest can go on without it.
-            error, subject = broken.error, broken.subject
-            detail = f"{subject.reference.source}: {error.detail}"
-            return Failed(error.reason, detail, error.retryable, part=subject.subject_id)
+            failed, subject = failure(broken.error), broken.subject
+            detail = f"{subject.reference.source}: {failed.detail}"
+            return replace(failed, detail=detail, part=subject.subject_id)
 
     def _write(self, shard: ShardInput) -> Shard:
         samples = (sample for subject in shard.subjects for sample in self._samples(subject, shard.split))
@@ -100,7 +101,7 @@ class ShardStage(Stage[ShardInput]):
     def _samples(self, subject: Subject, split: str) -> Iterator[Sample]:
         try:
             yield from self._segments(subject, split)
-        except BadInput as error:
+        except Exception as error:
             raise _BrokenSubject(subject, error) from error
 
     def _segments(self, subject: Subject, split: str) -> Iterator[Sample]:
@@ -148,7 +149,7 @@ class ShardStage(Stage[ShardInput]):
 
 
 class _BrokenSubject(Exception):
-    def __init__(self, subject: Subject, error: BadInput) -> None:
+    def __init__(self, subject: Subject, error: Exception) -> None:
         super().__init__(subject.subject_id)
         self.subject, self.error = subject, error
 

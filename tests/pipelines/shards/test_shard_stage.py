@@ -1,6 +1,7 @@
 """The stage on broken subjects, and on Ray."""
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,44 @@ def test_a_video_that_vanished_fails_its_shard_alone(subjects: list[Subject], tm
     failed = failures([broken, subjects[3], subjects[4]], tmp_path)
     assert failed.keys() == {"missing_file"}
     assert len(list((tmp_path / "shards").rglob("*.tar"))) == 2
+
+
+def test_a_subject_that_raises_anything_is_named(
+    subjects: list[Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all subjects of its shard would be gone with it."""
+    together = CONFIG.model_copy(update={"subjects_per_shard": 16})
+    others = [dataclasses.replace(subjects[3], subject_id=f"{number:016x}") for number in range(4)]
+    (item,) = shard_items(others, together)
+    segments = ShardStage._segments
+
+    def fail_at_one(stage: ShardStage, subject: Subject, split: str):
+        if subject.subject_id == others[2].subject_id:
+            raise ValueError("nobody has thought of that")
+        return segments(stage, subject, split)
+
+    monkeypatch.setattr(ShardStage, "_segments", fail_at_one)
+    summary = run_stage(ShardStage(together, tmp_path), [item], Lake(tmp_path), LocalExecutor())
+    (entry,) = summary.failures
+    assert (entry.reason, entry.part, entry.retryable) == ("exception", others[2].subject_id, True)
+    assert entry.detail == f"{subjects[3].reference.source}: ValueError: nobody has thought of that"
+    assert "fail_at_one" in entry.traceback
+
+
+def test_a_relative_root_means_the_same_in_another_folder(
+    subjects: list[Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in that of a worker that has joined a cluster."""
+    driver, node = tmp_path / "driver", tmp_path / "node"
+    for folder in (driver, node):
+        folder.mkdir()
+    monkeypatch.chdir(driver)
+    sent = pickle.dumps(ShardStage(CONFIG, Lake("lake").root))
+    monkeypatch.chdir(node)
+    (item,) = shard_items([subjects[3]], CONFIG)
+    (done,) = pickle.loads(sent).process([item.payload])
+    assert (driver / "lake" / done.row.path).is_file()
+    assert not list(node.iterdir())
 
 
 def test_a_key_that_would_leave_the_archive_is_refused(subjects: list[Subject], tmp_path: Path) -> None:
