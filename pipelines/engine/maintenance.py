@@ -1,7 +1,8 @@
 """Keeps a lake small and quick: joins the files of many commits, shortens the log, removes what nobody needs.
 
 Every commit adds a file per stage key; a lake fed every night has thousands. Compaction joins them, in the order of the
-item ids, so that reading a few items skips the rest by statistics. It conflicts with no append. Files that were joined
+item ids, so that reading a few items skips the rest by statistics. It conflicts with no append, and what nothing was
+appended to is left alone: a key of 30 GB is many files also when they are joined. Files that were joined
 stay until they are older than the retention, so that a reader that opened the table before, and time travel
 within that time, still find them.
 """
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable, WriterProperties
 from filelock import FileLock, Timeout
 
 from data_schemas.camera import CameraMotion
@@ -47,7 +48,10 @@ LOCK = ".optimize.lock"
 """In the lake's root."""
 
 MAX_FILES_PER_KEY = 4
-"""A stage key with no more files than this is left as it is."""
+"""A stage key with no more new files than this is left as it is."""
+
+JOINED, JOINED_SUFFIX = WriterProperties(compression="ZSTD", compression_level=4), ".zstd.parquet"
+"""How joined files are written, and what their names then end with: those of commits end with `.snappy.parquet`."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,9 @@ def _optimize(name: str, delta: DeltaTable, retention_hours: int) -> Optimized:
     before = len(delta.file_uris())
     for key in sorted({partition["stage_key"] for partition in delta.partitions()}):
         chosen = [("stage_key", "=", key)]
-        if len(delta.file_uris(chosen)) > MAX_FILES_PER_KEY:
-            delta.optimize.z_order(["item_id"], partition_filters=chosen)
+        new = [name for name in delta.file_uris(chosen) if not name.endswith(JOINED_SUFFIX)]
+        if len(new) > MAX_FILES_PER_KEY:
+            delta.optimize.z_order(["item_id"], partition_filters=chosen, writer_properties=JOINED)
     delta.create_checkpoint()
     removed = delta.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False)
     delta.cleanup_metadata()
