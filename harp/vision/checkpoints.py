@@ -4,7 +4,8 @@ A format is a table of renames. Hugging Face stores q, k and v apart (we fuse th
 in the position table (we add it to the token, once, as timm does); OpenVLA stores LayerScale's `gamma` as
 `scale_factor`. Whatever stands before the names is cut off: `vision_backbone.featurizer.`, `visual.trunk.`, `module.`
 of data-parallel training. A checkpoint may hold several ViTs (OpenVLA and Prismatic hold two): the one that fits is
-taken. The position table is resampled to the grid the model runs at, bicubically; DINOv2 without registers does it
+taken. Blocks behind the one that is read, final norms and heads are left out; anything else that our ViT has no place
+for (registers, LayerScale) belongs to another architecture and is refused. The position table is resampled to the grid the model runs at, bicubically; DINOv2 without registers does it
 without antialiasing.
 """
 
@@ -66,6 +67,14 @@ TIMM = NameFormat(
 )
 FORMATS = (HUGGING_FACE_DINOV2, HUGGING_FACE_SIGLIP, TIMM)
 
+_UNREAD = re.compile(
+    # The final norm of each publisher, attention pooling, classifiers; what pretraining put over hidden patches.
+    r"(?:norm|fc_norm|layernorm|post_layernorm|attn_pool|head|head_dist|pooler|classifier)\..*"
+    r"|(?:embeddings\.)?(?:mask_token|position_ids)"
+    r"|.*_adapter\..*"
+)
+_BLOCK = re.compile(r"blocks\.(\d+)\..*")
+
 
 def load_weights(vit: VisionTransformer, weights: str) -> None:
     """Fill a ViT (all but its adapters) from a named model, a checkpoint file, or a folder of safetensors files.
@@ -82,20 +91,22 @@ def load_weights(vit: VisionTransformer, weights: str) -> None:
 
 
 def load_state(vit: VisionTransformer, state: Mapping[str, Tensor], source: str = "checkpoint") -> None:
-    """Fill a ViT (all but its adapters) from tensors under any known names; what the ViT lacks is left out.
+    """Fill a ViT (all but its adapters) from tensors under any known names.
 
     Raises:
-        UserError: unknown names, missing tensors, or other shapes; `source` is what the message calls them.
+        UserError: unknown names, missing tensors, other shapes, or tensors of another architecture; `source` is what
+            the message calls them.
     """
     wanted = {name: tensor.shape for name, tensor in vit.state_dict().items() if "_adapter." not in name}
     misfits: list[list[str]] = []
     for name_format, prefix in _vits_in(state):
-        native = _fit(_native_names(state, name_format, prefix, wanted), vit)
+        named, strange = _native_names(state, name_format, prefix, wanted, len(vit.blocks))
+        native = _fit(named, vit)
         wrong = [
             f"{name} {tuple(shape)} (found {tuple(native[name].shape) if name in native else 'nothing'})"
             for name, shape in wanted.items()
             if name not in native or native[name].shape != shape
-        ]
+        ] + [f"no {name}" for name in strange]
         if not wrong:
             vit.load_state_dict({name: native[name] for name in wanted}, strict=False)
             return
@@ -104,8 +115,7 @@ def load_state(vit: VisionTransformer, state: Mapping[str, Tensor], source: str 
         raise UserError(f"{source} has names of no known format, e.g. {next(iter(state), 'none at all')!r}.")
     closest = min(misfits, key=len)
     raise UserError(
-        f"{source} does not fit the configured ViT: {len(closest)} of {len(wanted)} tensors differ, "
-        f"expected {'; '.join(closest[:3])}."
+        f"{source} does not fit the configured ViT: {len(closest)} tensors differ, expected {'; '.join(closest[:3])}."
     )
 
 
@@ -120,10 +130,15 @@ def _vits_in(state: Mapping[str, Tensor]) -> list[tuple[NameFormat, str]]:
 
 
 def _native_names(
-    state: Mapping[str, Tensor], name_format: NameFormat, prefix: str, wanted: Mapping[str, torch.Size]
-) -> State:
-    """Tensors of one ViT under our names; blocks and heads that are not wanted are not read."""
+    state: Mapping[str, Tensor],
+    name_format: NameFormat,
+    prefix: str,
+    wanted: Mapping[str, torch.Size],
+    num_blocks: int,
+) -> tuple[State, list[str]]:
+    """(tensors of one ViT under our names, names that have no place in ours); what lies behind the output is not read."""
     native: State = {}
+    strange = []
     for name in state:
         if name.startswith(prefix):
             new = name.removeprefix(prefix)
@@ -131,7 +146,14 @@ def _native_names(
                 new = re.sub(pattern, replacement, new)
             if re.sub(r"\.attn\.[qkv]\.", ".attn.qkv.", new) in wanted:
                 native[new] = state[name]
-    return _fused_qkv(native)
+            elif not _is_unread(new, num_blocks):
+                strange.append(new)
+    return _fused_qkv(native), strange
+
+
+def _is_unread(name: str, num_blocks: int) -> bool:
+    block = _BLOCK.fullmatch(name)
+    return bool((block and int(block[1]) >= num_blocks) or _UNREAD.fullmatch(name))
 
 
 def _fused_qkv(state: State) -> State:

@@ -11,7 +11,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import Dinov2Config, Dinov2Model
+from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from data_schemas.errors import UserError
 from harp.vision.checkpoints import load_state, load_weights
@@ -68,7 +68,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(
 ) -> None:
     without = {name: tensor for name, tensor in state.items() if "encoder.layer.0.mlp.fc2.bias" not in name}
     with pytest.raises(
-        UserError, match=r"1 of \d+ .* expected blocks\.0\.mlp\.fc2\.bias \(32,\) \(found nothing\)"
+        UserError, match=r"1 tensors differ, expected blocks\.0\.mlp\.fc2\.bias \(32,\) \(found nothing\)"
     ):
         load_state(small_vit(), without)
     wider = VisionTransformer(SMALL.model_copy(update={"mlp_width": 64}), 56, 0, 1, adapter_width=4)
@@ -81,6 +81,35 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(
     (tmp_path / "model.pt").write_bytes(b"")
     with pytest.raises(UserError, match="holds more than tensors, or is damaged"):
         load_weights(small_vit(), str(tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"num_registers": 0}, r"expected no reg_token\."),
+        ({"layer_scale": False}, r"expected no blocks\.0\.ls1\.gamma; no blocks\.0\.ls2\.gamma"),
+        ({"class_token": False}, r"expected .*no cls_token"),
+    ],
+)
+def test_weights_of_another_architecture_do_not_pass(changes: dict[str, object], expected: str) -> None:
+    """Registers, LayerScale and class tokens that nobody adds up change every feature."""
+    reference = Dinov2WithRegistersModel(
+        Dinov2WithRegistersConfig(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=56, patch_size=14
+        )
+    ).eval()
+    for parameter in reference.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    images = torch.randn(1, 3, 56, 56)
+    published = SMALL.model_copy(update={"num_registers": 4})
+    vit = VisionTransformer(published, 56, 0, 1, adapter_width=4)
+    load_state(vit, reference.state_dict())
+    with torch.no_grad():
+        tokens = reference(images, output_hidden_states=True).hidden_states[1][:, 5:]
+        torch.testing.assert_close(vit(images, None), tokens, rtol=1e-4, atol=1e-4)
+    other = VisionTransformer(published.model_copy(update=changes), 56, 0, 1, adapter_width=4)
+    with pytest.raises(UserError, match=expected):
+        load_state(other, reference.state_dict())
 
 
 @pytest.mark.parametrize("image_size", [112, 224])
