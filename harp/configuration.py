@@ -90,8 +90,10 @@ def _explain(error: ValidationError, model: type[BaseModel], recipe: str) -> str
     if not where:
         # What does not go together is of the whole recipe, which would drown the sentence.
         return f"Recipe '{recipe}': {problem['msg'].removeprefix('Value error, ')}."
-    found = "" if problem["type"] == "missing" else f" (got {problem['input']!r})"
-    return f"Recipe '{recipe}', key '{where}': {problem['msg']}{found}."
+    # What a section lacks, and what does not go together in it, is told without all that it holds.
+    of_section = isinstance(problem["input"], dict) and problem["type"] in ("missing", "value_error")
+    found = "" if of_section else f" (got {problem['input']!r})"
+    return f"Recipe '{recipe}', key '{where}': {problem['msg'].removeprefix('Value error, ')}{found}."
 
 
 def _known_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -10,6 +10,13 @@ import torch
 from torch import Tensor, nn
 
 RESIDUAL_BLOCKS = 2
+POOLING_WIDTH = 64
+"""Of one head of the latent head's attention."""
+
+
+def pooling_heads(width: int) -> int:
+    """Heads of the latent head's attention."""
+    return max(1, width // POOLING_WIDTH)
 
 
 class ProprioProjector(nn.Module):
@@ -125,7 +132,7 @@ class LatentHead(nn.Module):
 
     def __init__(self, token_width: int, width: int, chunk: int, action_dim: int) -> None:
         super().__init__()
-        heads = max(1, width // 64)
+        heads = pooling_heads(width)
         self.chunk = chunk
         self.latent_action_pool = _Pooling(token_width, width, heads)
         self.visual_pool = _Pooling(token_width, width, heads)

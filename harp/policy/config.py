@@ -5,13 +5,14 @@ pretrained vocabulary, the latent actions `<ACT_0>`, `<ACT_1>`, … follow it, a
 On Llama-2 that is `<PAD>` 32000 and `<ACT_i>` 32001 + i in a table of 32064, as OpenVLA and UniVLA have it.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from transformers import LlamaConfig
 
 from data_schemas.robot_interface import RobotInterface
+from harp.policy.action_head import pooling_heads
 from harp.vision.config import LAPTOP, PAPER, VisionConfig
 
 PROMPT = "In: What action should the robot take to {instruction}?\nOut:"
@@ -33,21 +34,37 @@ class LanguageModelConfig(_Frozen):
     weights: str | None = None
     """A model of `harp weights list`, or a folder with safetensors and `tokenizer.json`; none means random weights
     and a tokenizer of single bytes."""
-    width: int
-    depth: int
-    heads: int
-    kv_heads: int
-    mlp_width: int
-    vocabulary: int
+    width: int = Field(gt=0)
+    depth: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    mlp_width: int = Field(gt=0)
+    vocabulary: int = Field(gt=0)
     """Rows of the pretrained embedding table, before `EXTRA_ROWS` are added."""
-    bos_id: int
-    eos_id: int
-    max_tokens: int
+    bos_id: int = Field(ge=0)
+    eos_id: int = Field(ge=0)
+    max_tokens: int = Field(gt=0)
     """Longest sequence: image patches, prompt and action slots together."""
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
     tied_embeddings: bool = False
     attention: Literal["sdpa", "eager"] = "sdpa"
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "LanguageModelConfig":
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"width {self.width} is not a multiple of twice its {self.heads} heads: rotary positions turn pairs of "
+                "a head's numbers"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} kv_heads evenly")
+        if max(self.bos_id, self.eos_id) >= self.vocabulary:
+            raise ValueError(
+                f"bos_id {self.bos_id} and eos_id {self.eos_id} are not both among the {self.vocabulary} rows of the "
+                "vocabulary"
+            )
+        return self
 
     @property
     def pad_id(self) -> int:
@@ -92,6 +109,16 @@ class ImageConfig(_Frozen):
     """Share of the area that a centre crop keeps; 0.9 where training cropped at random."""
 
 
+def _shared_by_heads(width: int) -> int:
+    if width % pooling_heads(width):
+        raise ValueError(f"{width} is not a multiple of its {pooling_heads(width)} heads; take one of 64")
+    return width
+
+
+LatentHeadWidth = Annotated[int, Field(gt=0), AfterValidator(_shared_by_heads)]
+"""Width of the `latent` head."""
+
+
 class ActionConfig(_Frozen):
     """Stage 3: what the head predicts, and from what."""
 
@@ -106,8 +133,7 @@ class ActionConfig(_Frozen):
     """Of the robot's state, S; none leaves the token out."""
     clip_proprioception: bool = True
     """Clip the normalized state to ±1; the authors do not on CALVIN."""
-    latent_head_width: int = 512
-    """Of the `latent` head."""
+    latent_head_width: LatentHeadWidth = 512
     bounds: Bounds = "quantiles"
     """What of the statistics stands at -1 and 1: q01 and q99, or minimum and maximum as OpenVLA-OFT has it on ALOHA."""
     interface: RobotInterface | None = None
@@ -119,7 +145,7 @@ class PolicyConfig(_Frozen):
 
     vision: VisionConfig
     language_model: LanguageModelConfig
-    projector_width: int | None = None
+    projector_width: int | None = Field(default=None, gt=0)
     """First hidden width of the projector; four times the vision width by default (2176 → 8704 → 4096 → 4096)."""
     cameras: int = Field(default=1, gt=0)
     """Images per observation: third view, then wrist."""

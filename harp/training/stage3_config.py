@@ -9,7 +9,7 @@ from data_schemas.errors import UserError
 from data_schemas.storage import everywhere
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints.folder import CONFIG_FILE, policy_in, read_config
-from harp.policy.config import POLICIES, ActionConfig, PolicyConfig, preset
+from harp.policy.config import POLICIES, ActionConfig, LatentHeadWidth, PolicyConfig, preset
 from harp.training.config import PolicyTrainingConfig
 from harp.training.policy_run import Start, checkpoint_identity
 from harp.training.stage1_models import finished_config, stage1_identity
@@ -27,7 +27,7 @@ class HeadConfig(BaseModel):
     proprioception: bool = True
     """Read the robot's state."""
     clip_proprioception: bool = True
-    latent_head_width: int = 512
+    latent_head_width: LatentHeadWidth = 512
 
 
 class LoraSettings(BaseModel):

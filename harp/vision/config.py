@@ -1,6 +1,8 @@
 """Configuration of the vision encoder: which backbones, read where, adapted how wide."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from harp.vision.vit import ViTConfig
 
@@ -40,13 +42,19 @@ ARCHITECTURES = {
 }
 
 
+Architecture = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ViTConfig, Tag("sizes")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "sizes"),
+]
+"""A name of `ARCHITECTURES`, or sizes of one's own; told apart first, so that a mistake in sizes is not called no name."""
+
+
 class BackboneConfig(BaseModel):
     """One ViT of the encoder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    architecture: str | ViTConfig
-    """A name of `ARCHITECTURES`, or sizes of one's own."""
+    architecture: Architecture
     weights: str | None = None
     """A model of `harp weights list`, or a safetensors file or folder; none means random."""
     output_block: int | None = None

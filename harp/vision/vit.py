@@ -11,7 +11,7 @@ Shape suffixes: B images, C channels, H×W pixels, N tokens, P patches, D width.
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from harp.attention import attention
@@ -25,22 +25,28 @@ class ViTConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    width: int
-    depth: int
-    heads: int
-    mlp_width: int
-    patch_size: int = 14
-    position_grid: int
+    width: int = Field(gt=0)
+    depth: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    mlp_width: int = Field(gt=0)
+    patch_size: int = Field(default=14, gt=0)
+    position_grid: int = Field(gt=0)
     """Side of the grid of the pretrained position embeddings, in patches."""
     position_antialias: bool = False
     """Whether the release resamples that grid with antialiasing."""
     class_token: bool
-    num_registers: int = 0
+    num_registers: int = Field(default=0, ge=0)
     layer_scale: bool
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
     norm_eps: float = 1e-6
     pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     pixel_std: tuple[float, float, float] = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "ViTConfig":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+        return self
 
     @property
     def num_prefix_tokens(self) -> int:

@@ -1,9 +1,11 @@
 """Shipped recipes of stages 2 and 3, and what can be changed in them."""
 
 import pytest
+import torch
 
 from data_schemas.errors import UserError
 from harp.configuration import recipe_names
+from harp.policy.action_head import LatentHead
 from harp.policy.config import POLICIES
 from harp.recipes import RECIPES, load_stage2_recipe, load_stage3_recipe
 
@@ -46,6 +48,53 @@ def test_changes_of_a_preset_keep_the_rest():
     assert load_stage3_recipe("smollm2-135m", ["lora=null"]).lora is None
     frozen = load_stage3_recipe("smollm2-135m", ["lora.vision=false", "data.keep_features=true"])
     assert frozen.data.keep_features
+
+
+VIT = (
+    "{width: 96, depth: 3, heads: %s, mlp_width: 64, position_grid: 4, class_token: true, layer_scale: true}"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            "language_model.heads=3",
+            "'policy.language_model': width 128 is not a multiple of twice its 3 heads: ",
+        ),
+        (
+            "language_model.width=100",
+            "'policy.language_model': width 100 is not a multiple of twice its 4 heads",
+        ),
+        ("language_model.kv_heads=3", "'policy.language_model': 4 heads cannot share 3 kv_heads evenly."),
+        (
+            "language_model.depth=0",
+            r"'policy.language_model.depth': Input should be greater than 0 \(got 0\).",
+        ),
+        ("language_model.eos_id=258", "bos_id 256 and eos_id 258 are not both among the 258 rows"),
+        ("projector_width=-1", "'policy.projector_width': Input should be greater than 0"),
+        (
+            f"vision.backbones=[{{architecture: {VIT % 5}}}]",
+            "'policy.vision.backbones.0.architecture.sizes': width 96 is not a multiple of 5 heads.",
+        ),
+        ("vision.backbones=[{architecture: vit}]", "unknown architecture 'vit'"),
+    ],
+)
+def test_sizes_that_cannot_work_are_refused_with_the_recipe(change, expected):
+    with pytest.raises(UserError, match=expected) as caught:
+        load_stage2_recipe("tiny", [f"policy.{change}"])
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("width", [0, -5, 200])
+def test_heads_of_the_latent_head_share_its_width(width):
+    with pytest.raises(UserError, match=r"'head\.latent_head_width': .*\(got"):
+        load_stage3_recipe("tiny", [f"head.latent_head_width={width}"])
+    for fitting in (1, 96, 128, 512):
+        head = LatentHead(
+            8, load_stage3_recipe("tiny", [f"head.latent_head_width={fitting}"]).head.latent_head_width, 2, 3
+        )
+        assert head(torch.zeros(1, 4, 8), torch.zeros(1, 9, 8)).shape == (1, 2, 3)
 
 
 def test_mistakes_are_named():
