@@ -17,6 +17,7 @@ Convention: pixels (x, y) of the original frame; distances in hand sizes, so tha
 resolution and distance from the camera.
 """
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -52,16 +53,28 @@ class Tracklet:
 
     frames: list[int] = field(default_factory=list)
     hands: list[Hand] = field(default_factory=list)
+    # Kept as hands are added: sizes and sides are asked for at every frame, and to go through all hands for them would
+    # take time that grows with the square of a clip's length.
+    _sizes: list[float] = field(default_factory=list)
+    _sum_right: float = 0.0
+
+    def add(self, frame: int, hand: Hand) -> None:
+        """Go on with the hand in a later frame."""
+        self.frames.append(frame)
+        self.hands.append(hand)
+        insort(self._sizes, hand.size)
+        self._sum_right += hand.right
 
     @property
     def size(self) -> float:
         """Median hand size, pixels: single detections of a closing hand vary."""
-        return float(np.median([hand.size for hand in self.hands]))
+        upper = len(self._sizes) // 2
+        return (self._sizes[upper] + self._sizes[-1 - upper]) / 2
 
     @property
     def right(self) -> float:
         """Mean probability of a right hand."""
-        return float(np.mean([hand.right for hand in self.hands]))
+        return self._sum_right / len(self.hands)
 
 
 def link(hands: Sequence[Sequence[Hand]], times: np.ndarray, config: AssociationConfig) -> list[Tracklet]:
@@ -93,10 +106,11 @@ def link(hands: Sequence[Sequence[Hand]], times: np.ndarray, config: Association
             cost = np.where(alike_TN & (gap_TN <= reach_T1), gap_TN + config.wrong_side * side_TN, 1e9)
             for row, column in zip(*scipy.optimize.linear_sum_assignment(cost), strict=True):
                 if cost[row, column] < 1e9:
-                    open_[row].frames.append(t)
-                    open_[row].hands.append(candidates[column])
+                    open_[row].add(t, candidates[column])
                     free.discard(column)
-        open_ += [Tracklet([t], [candidates[n]]) for n in sorted(free)]
+        for n in sorted(free):
+            open_.append(Tracklet())
+            open_[-1].add(t, candidates[n])
     return sorted(done + open_, key=lambda k: k.frames[0])
 
 

@@ -6,6 +6,7 @@ Convention: pixels (x, y) of the original frame, pixel centres at integers as in
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -40,10 +41,11 @@ class Hand:
         """(4,) x0 y0 x1 y1 around the keypoints, pixels."""
         return np.concatenate([self.keypoints.min(axis=0), self.keypoints.max(axis=0)])
 
-    @property
+    @cached_property
     def size(self) -> float:
         """Longer side of `box`, pixels."""
-        return float((self.box[2:] - self.box[:2]).max())
+        box = self.box
+        return float((box[2:] - box[:2]).max())
 
 
 @dataclass(frozen=True)

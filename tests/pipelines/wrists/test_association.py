@@ -121,3 +121,26 @@ def test_a_left_hand_that_crosses_a_right_one_does_not_become_it() -> None:
     assert sorted(round(track.right, 2) for track in tracks) == [0.05, 0.95]
     blind = link(hands, times, AssociationConfig(wrong_side=0.0))
     assert any(0.1 < track.right < 0.9 for track in blind)
+
+
+def test_size_and_side_of_a_tracklet_are_those_of_all_its_hands() -> None:
+    rng = np.random.default_rng(0)
+    frames = [
+        [Hand(SHAPE * rng.uniform(0.8, 1.2) + p, 0.9, rng.uniform(0.6, 1)) for p in pair]
+        for pair in zip(moving(TIMES), still(TIMES), strict=True)
+    ]
+    for until in (1, 2, 50, 89, 90):
+        tracklets = link(frames[:until], TIMES, CONFIG)
+        assert [len(k.hands) for k in tracklets] == [until, until]
+        for k in tracklets:
+            assert k.size == np.median([max(np.ptp(hand.keypoints, axis=0)) for hand in k.hands])
+            assert k.right == pytest.approx(np.mean([hand.right for hand in k.hands]))
+
+
+def test_a_hand_is_measured_once_however_long_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Hand] = []
+    box = Hand.box.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(Hand, "box", property(lambda hand: measured.append(hand) or box(hand)))
+    frames = [[hand_at(a), hand_at(b)] for a, b in zip(moving(TIMES), still(TIMES), strict=True)]
+    assert len(acting_hand(frames, TIMES, CONFIG)) == 90
+    assert len(measured) <= 180
