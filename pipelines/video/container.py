@@ -1,7 +1,10 @@
 """Opening a container, and what its header promises about the video inside."""
 
+import io
+import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -20,37 +23,85 @@ pictures and the like read other files, by paths or addresses that whoever wrote
 that QuickTime keeps in other files stay closed by FFmpeg's default. WAV is here so that sound alone is named as such."""
 
 
-def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
-    """Open a file and its first video stream; the caller closes the container.
+class VideoFile:
+    """A video file to be opened any number of times; one in an object store is copied to disk once for all of them.
 
-    The stream decodes on one thread: a worker is one core, more workers scale the decoding, and damage is
-    reported with the frame it belongs to.
+    The copy has no name and is gone as soon as nothing reads it any more.
 
     Raises:
-        BadInput: `missing_file`, `truncated_video` (an MP4 or QuickTime file cut before its table of
-            frames), `unreadable_video` (also what is not of `FORMATS`), `no_video_stream`, `unsupported_codec`.
+        BadInput: `missing_file`.
+        OSError: the store or the disk refuses; that says nothing of the video, and another time it may not.
     """
-    if not path.is_file():
-        raise BadInput("missing_file", f"{path.name} is not there.", retryable=True)
-    try:
-        container = av.open(on_disk(path), "r", options={"format_whitelist": FORMATS})
-    except (av.FFmpegError, OSError) as error:
-        missing = _missing_bytes(path)
-        if missing:
-            raise BadInput("truncated_video", f"{path.name} is cut: {missing}.") from error
-        raise BadInput(
-            "unreadable_video",
-            f"{path.name} is no video that can be opened ({type(error).__name__}): expected a file that holds its "
-            "pictures itself, such as MP4, Matroska or AVI; a playlist does not.",
-        ) from error
-    stream = container.streams.best("video")  # which is never a cover picture
-    if not isinstance(stream, VideoStream) or stream.codec_context is None:
-        container.close()
-        if stream is None:
-            raise BadInput("no_video_stream", f"{path.name} has no video stream.")
-        raise BadInput("unsupported_codec", f"{path.name} uses a codec that this FFmpeg cannot decode.")
-    stream.codec_context.thread_count = 1
-    return container, stream
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise BadInput("missing_file", f"{path.name} is not there.", retryable=True)
+        self.path = path
+        self._on_disk = on_disk(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def open(self) -> tuple[InputContainer, VideoStream]:
+        """Open the container and its first video stream; the caller closes the container.
+
+        The stream decodes on one thread: a worker is one core, more workers scale the decoding, and damage is
+        reported with the frame it belongs to.
+
+        Raises:
+            BadInput: `truncated_video` (an MP4 or QuickTime file cut before its table of frames), `unreadable_video`
+                (also what is not of `FORMATS`), `no_video_stream`, `unsupported_codec`.
+        """
+        name, source = self.name, self._on_disk
+        try:
+            file = source if isinstance(source, str) else _View(source)
+            container = av.open(file, "r", options={"format_whitelist": FORMATS})
+        except av.FFmpegError as error:
+            missing = _missing_bytes(self.path)
+            if missing:
+                raise BadInput("truncated_video", f"{name} is cut: {missing}.") from error
+            raise BadInput(
+                "unreadable_video",
+                f"{name} is no video that can be opened ({type(error).__name__}): expected a file that holds its "
+                "pictures itself, such as MP4, Matroska or AVI; a playlist does not.",
+            ) from error
+        stream = container.streams.best("video")  # which is never a cover picture
+        if not isinstance(stream, VideoStream) or stream.codec_context is None:
+            container.close()
+            if stream is None:
+                raise BadInput("no_video_stream", f"{name} has no video stream.")
+            raise BadInput("unsupported_codec", f"{name} uses a codec that this FFmpeg cannot decode.")
+        stream.codec_context.thread_count = 1
+        return container, stream
+
+
+def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
+    """Open a file once; see `VideoFile`."""
+    return VideoFile(path).open()
+
+
+class _View(io.RawIOBase):
+    """A file read from a place of its own, so that several containers can be open on it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        size = os.fstat(self._file.fileno()).st_size
+        self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: size}[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = os.preadv(self._file.fileno(), [buffer], self._position)
+        self._position += count
+        return count
 
 
 def promised_frames(container: InputContainer, stream: VideoStream) -> int | None:

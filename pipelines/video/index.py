@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from data_schemas.errors import BadInput
 from data_schemas.storage import location
-from pipelines.video.container import open_stream, promised_frames, promised_seconds
+from pipelines.video.container import VideoFile, promised_frames, promised_seconds
 from pipelines.video.orientation import orientation
 
 MAX_MISSING_SECONDS = 0.5
@@ -60,7 +60,7 @@ class VideoIndex:
         return (self.pts - self.pts[0]) * (self.time_base.numerator / self.time_base.denominator)
 
 
-def index_video(path: Path | str) -> VideoIndex:
+def index_video(video: Path | str | VideoFile) -> VideoIndex:
     """Decode a video once and index its frames.
 
     Raises:
@@ -70,12 +70,12 @@ def index_video(path: Path | str) -> VideoIndex:
             `bad_timestamps` (frames without a time stamp, or several at the same time),
             `changing_resolution`.
     """
-    path = location(path)
-    container, stream = open_stream(path)
+    file = video if isinstance(video, VideoFile) else VideoFile(location(video))
+    container, stream = file.open()
     with container:
         scan = _Scan(container, stream)
         scan.run()
-        scan.check(path)
+        scan.check(file.name)
         return scan.index()
 
 
@@ -114,8 +114,8 @@ class _Scan:
         self.damaged += frame.is_corrupt
         self.sizes.add(orientation(frame).size(frame.width, frame.height))
 
-    def check(self, path: Path) -> None:
-        name, found = path.name, len(self.pts)
+    def check(self, name: str) -> None:
+        found = len(self.pts)
         if self.cut_packets or (self.expected is not None and self.packets < self.expected):
             promised = "" if self.expected is None else f" of the {self.expected} its header promises"
             raise BadInput("truncated_video", f"{name} ends early: {found} frames decode{promised}.")

@@ -8,7 +8,6 @@ seek repeated from one key frame earlier, and at last from the start of the file
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Self
 
 import av
@@ -17,7 +16,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from data_schemas.errors import BadInput
-from pipelines.video.container import open_stream
+from pipelines.video.container import VideoFile
 from pipelines.video.index import VideoIndex, index_video
 from pipelines.video.orientation import orientation
 
@@ -28,9 +27,9 @@ TIME_TOLERANCE = 1e-6
 class PyAVReader:
     """Random access to the frames of one video; see `pipelines.video.reader.VideoReader`."""
 
-    def __init__(self, path: Path, index: VideoIndex | None) -> None:
-        self.index = index or index_video(path)
-        self._path = path
+    def __init__(self, file: VideoFile, index: VideoIndex | None) -> None:
+        self.index = index or index_video(file)
+        self._file = file
         self._container: InputContainer | None = None
 
     def __enter__(self) -> Self:
@@ -92,7 +91,7 @@ class PyAVReader:
         if start >= stop:
             return
         # A container of its own: `frames` may be called while the iteration is under way.
-        with PyAVReader(self._path, self.index) as own:
+        with PyAVReader(self._file, self.index) as own:
             for i, frame in own._decode_from(start):
                 yield self._rgb(frame)
                 if i + 1 >= stop:
@@ -129,7 +128,7 @@ class PyAVReader:
         if i < len(self):
             raise BadInput(
                 "video_changed",
-                f"{self._path.name} does not give frame {i} of the {len(self)} it was indexed with: "
+                f"{self._file.name} does not give frame {i} of the {len(self)} it was indexed with: "
                 "it was replaced or damaged since, ingest it anew.",
             )
 
@@ -137,7 +136,7 @@ class PyAVReader:
         """Decode from the key frame at time stamp `target`, or from the start of the file for None."""
         if target is None or self._container is None:
             self.close()
-            self._container, self._stream = open_stream(self._path)
+            self._container, self._stream = self._file.open()
         try:
             if target is not None:
                 self._container.seek(target, stream=self._stream)

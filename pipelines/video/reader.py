@@ -13,7 +13,7 @@ import numpy as np
 from data_schemas.errors import UserError
 from data_schemas.storage import location
 from pipelines.inputs import VideoInput
-from pipelines.video.container import open_stream
+from pipelines.video.container import VideoFile
 from pipelines.video.index import VideoIndex
 from pipelines.video.pyav_reader import PyAVReader
 
@@ -75,14 +75,16 @@ class VideoReader(Protocol):
         ...
 
 
-BACKENDS: dict[str, Callable[[Path, VideoIndex | None], VideoReader]] = {"pyav": PyAVReader}
+BACKENDS: dict[str, Callable[[VideoFile, VideoIndex | None], VideoReader]] = {"pyav": PyAVReader}
 
 
-def open_video(path: Path | str, index: VideoIndex | None = None, backend: str = "pyav") -> VideoReader:
+def open_video(
+    video: Path | str | VideoFile, index: VideoIndex | None = None, backend: str = "pyav"
+) -> VideoReader:
     """Open a video for exact frame access.
 
     Args:
-        path: of the video file.
+        video: path of the file.
         index: from `index_video`; None builds it, which decodes the whole file once.
         backend: a name in `BACKENDS`.
 
@@ -94,7 +96,7 @@ def open_video(path: Path | str, index: VideoIndex | None = None, backend: str =
         raise UserError(
             f"The video backend '{backend}' is not installed: choose one of {', '.join(sorted(BACKENDS))}."
         )
-    return BACKENDS[backend](location(path), index)
+    return BACKENDS[backend](video if isinstance(video, VideoFile) else VideoFile(location(video)), index)
 
 
 def open_demonstration(video: VideoInput, backend: str = "pyav") -> VideoReader:
@@ -104,9 +106,10 @@ def open_demonstration(video: VideoInput, backend: str = "pyav") -> VideoReader:
     clock is `video.demonstration.timestamps`.
     """
     row = video.demonstration
-    container, stream = open_stream(video.video_path)
+    file = VideoFile(video.video_path)
+    container, stream = file.open()
     with container:
         time_base = stream.time_base
     assert time_base is not None
     index = VideoIndex(row.pts, row.keyframes, time_base, row.width, row.height, row.codec, row.fps)
-    return open_video(video.video_path, index, backend)
+    return open_video(file, index, backend)

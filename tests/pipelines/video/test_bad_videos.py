@@ -1,15 +1,19 @@
 """What is broken is found when the video is indexed, named, and said with numbers."""
 
+import errno
 import subprocess
 import sys
 import wave
 from pathlib import Path
 
 import av
+import fsspec
 import numpy as np
 import pytest
 
+import data_schemas.storage
 from data_schemas.errors import BadInput
+from data_schemas.storage import location
 from pipelines.video import index_video, open_video
 from tests.pipelines.video.conftest import MakeVideo
 
@@ -145,3 +149,21 @@ def test_nothing_is_said_on_the_terminal(make_video: MakeVideo) -> None:
     code = f"from pipelines.video import index_video\ntry: index_video({str(path)!r})\nexcept Exception as e: pass"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == done.stderr == ""
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.ENOSPC, errno.EIO])
+def test_a_store_or_a_disk_that_refuses_says_nothing_of_the_video(
+    make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Only a `BadInput` would leave the clip out for good."""
+    fsspec.filesystem("memory").pipe("/refusing/a.mp4", make_video("a.mp4", count=3).read_bytes())
+    path = location("memory://refusing/a.mp4")
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data_schemas.storage.shutil, "copyfileobj", refuse)
+        with pytest.raises(OSError, match="refused"):
+            index_video(path)
+    assert len(index_video(path)) == 3

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import av
 import cv2
+import fsspec
 import numpy as np
 import pytest
 
 from data_schemas.errors import BadInput, UserError
-from pipelines.video import index_video, open_video
+from data_schemas.storage import on_disk
+from pipelines.video import container, index_video, open_video
 from pipelines.video.pyav_reader import PyAVReader
 from tests.pipelines.video.conftest import HEIGHT, WIDTH, MakeVideo, draw, number_in
 
@@ -192,6 +194,22 @@ def test_a_stored_index_serves_in_another_process(make_video: MakeVideo) -> None
     index = pickle.loads(pickle.dumps(index_video(path)))
     with open_video(path, index) as reader:
         assert [number_in(frame) for frame in reader.frames([40, 3])] == [40, 3]
+
+
+def test_a_remote_video_is_copied_once_for_all_that_is_read_of_it(
+    make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.filesystem("memory").pipe("/remote/b.mp4", make_video("b.mp4", options=B_FRAMES).read_bytes())
+    copied = []
+    monkeypatch.setattr(container, "on_disk", lambda path: copied.append(path) or on_disk(path))
+    with open_video("memory://remote/b.mp4") as reader:
+        # Two containers are open on the copy, each at a place of its own.
+        for i, frame in enumerate(reader.iter_frames()):
+            assert number_in(frame) == i
+            if i % 20 == 0:
+                assert [number_in(frame) for frame in reader.frames([59 - i, 3])] == [59 - i, 3]
+    assert i == 59
+    assert len(copied) == 1
 
 
 def test_a_file_that_is_not_the_indexed_one_is_refused(make_video: MakeVideo) -> None:
