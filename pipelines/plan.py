@@ -227,9 +227,10 @@ def workers_of(name: str, needs: Resources, cost: StageCost, machine: Machine) -
     Raises:
         UserError: not one does.
     """
+    needs = needs.on({"GPU": machine.gpus})
     room = {
         "CPUs": (machine.cpus, needs.cpus),
-        "GPUs": (machine.gpus, needs.gpus),
+        "GPUs": (machine.gpus, needs.gpus or 0.0),
         "GB of memory": (machine.memory_gb, max(cost.peak_memory_mb / 1024, needs.memory_gb or 0.0)),
     }
     for what, (has, wants) in room.items():

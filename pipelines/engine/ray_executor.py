@@ -63,14 +63,17 @@ class RayExecutor(Executor):
     ) -> Generator[Attempt | None, None, None]:
         with self._starting:
             self._connect()
+            cluster = ray.cluster_resources()
+            resources = stage.resources.on(cluster)
             num_batches = -(-len(items) // stage.batch_size)
-            num_workers = min(num_batches, max_workers(stage, ray.cluster_resources()))
+            num_workers = min(num_batches, max_workers(stage.name, resources, cluster))
             self._running += 1
-            pool = Pool(stage, items, num_workers, limits or Limits(), self._take_parked(stage.resources))
+            parked = self._take_parked(resources)
+            pool = Pool(stage, items, resources, num_workers, limits or Limits(), parked)
         try:
             yield from pool.process()
         finally:
-            self._park(stage.resources, pool.close())
+            self._park(resources, pool.close())
 
     def _take_parked(self, resources: Resources | None) -> list[Hand]:
         """Idle workers of an earlier stage. What does not fit the stage ends, since it holds what the stage needs."""

@@ -22,7 +22,7 @@ from data_schemas.errors import UserError
 from pipelines.engine.executor import Attempt, Items, Limits, batches
 from pipelines.engine.meters import Meters
 from pipelines.engine.ray_worker import memory_bytes, start_worker
-from pipelines.engine.stage import Failed, Item, Stage
+from pipelines.engine.stage import Failed, Item, Resources, Stage
 from pipelines.engine.worker import WorkerStats, failure
 
 logger = logging.getLogger(__name__)
@@ -68,13 +68,20 @@ class Pool:
     """Workers that run one stage over items.
 
     Args:
+        resources: of one worker on this cluster.
         parked: workers of an earlier stage with the same resources; they are taken over, or ended if too many.
     """
 
     def __init__(
-        self, stage: Stage, items: Items, num_workers: int, limits: Limits, parked: list[Hand]
+        self,
+        stage: Stage,
+        items: Items,
+        resources: Resources,
+        num_workers: int,
+        limits: Limits,
+        parked: list[Hand],
     ) -> None:
-        self._stage, self._items, self._limits = stage, items, limits
+        self._stage, self._items, self._resources, self._limits = stage, items, resources, limits
         self._source: Iterator[list[Item]] = batches(items, stage.batch_size)
         self._again: deque[Sequence[Item]] = deque()
         self._exhausted = False
@@ -152,10 +159,10 @@ class Pool:
         return batch
 
     def _start(self, parked: Hand | None = None) -> None:
-        hand = parked or Hand(start_worker(self._stage.resources))
+        hand = parked or Hand(start_worker(self._resources))
         hand.begin(hand.actor.setup.remote(self._stage_ref), None)
-        if hand.memory is None and self._stage.resources.memory_gb is not None:
-            allowed = self._limits.memory_factor * memory_bytes(self._stage.resources)
+        if hand.memory is None and self._resources.memory_gb is not None:
+            allowed = self._limits.memory_factor * memory_bytes(self._resources)
             hand.memory = hand.actor.watch.remote(int(allowed))
         self._busy.append(hand)
 
@@ -173,7 +180,7 @@ class Pool:
             # The worker itself never raises: the payload or the row could not travel.
             return self._refuse(self._release(hand), error)
         if ref == hand.memory:
-            limit = self._limits.memory_factor * memory_bytes(self._stage.resources)
+            limit = self._limits.memory_factor * memory_bytes(self._resources)
             detail = f"the worker took {value / 2**30:.2f} GB of the {limit / 2**30:g} GB that it may"
             return self._bury(hand, Failed("memory_limit", detail))
         if hand.batch is None:
@@ -262,8 +269,8 @@ def _death(error: Exception) -> Failed:
     return Failed("worker_died", detail, exception=raised, traceback=text)
 
 
-def max_workers(stage: Stage, available: Mapping[str, float]) -> int:
-    """How many workers of a stage the cluster holds.
+def max_workers(stage: str, resources: Resources, available: Mapping[str, float]) -> int:
+    """How many workers of a stage the cluster holds, given what one needs there.
 
     Raises:
         UserError: not even one.
@@ -271,15 +278,15 @@ def max_workers(stage: Stage, available: Mapping[str, float]) -> int:
     limits = []
     gigabytes = available.get("memory", 0.0) / 2**30
     needs = (
-        ("CPU", stage.resources.cpus, available.get("CPU", 0.0)),
-        ("GPU", stage.resources.gpus, available.get("GPU", 0.0)),
-        ("GB of memory", stage.resources.memory_gb or 0.0, gigabytes),
+        ("CPU", resources.cpus, available.get("CPU", 0.0)),
+        ("GPU", resources.gpus or 0.0, available.get("GPU", 0.0)),
+        ("GB of memory", resources.memory_gb or 0.0, gigabytes),
     )
     for name, needed, found in needs:
         if needed > found:
             unit = name if " " in name else f"{name}s"
             raise UserError(
-                f"A worker of stage {stage.name} needs {needed:g} {unit} and the Ray cluster has {found:g}: "
+                f"A worker of stage {stage} needs {needed:g} {unit} and the Ray cluster has {found:g}: "
                 "lower the stage's resources, use a larger cluster, or run with the local executor."
             )
         if needed > 0:

@@ -56,14 +56,17 @@ class Worker:
 
 
 def start_worker(resources: Resources) -> Any:
-    """A new actor that takes these resources of the cluster."""
-    threads = str(max(1, int(resources.cpus)))
+    """A new actor that takes these resources of the cluster, and sees no other GPU."""
+    # Set before the worker starts: libraries read them once, when they load.
+    variables = dict.fromkeys(THREAD_SETTINGS, str(max(1, int(resources.cpus))))
+    if not resources.gpus:
+        # Ray hides the GPUs of others only from workers that have one: those of no GPU would all load onto the first.
+        variables["CUDA_VISIBLE_DEVICES"] = ""
     options: dict[str, Any] = {
         "num_cpus": resources.cpus,
         "num_gpus": resources.gpus,
         "concurrency_groups": {"watch": 1},
-        # Set before the worker starts: libraries read them once, when they load.
-        "runtime_env": {"env_vars": dict.fromkeys(THREAD_SETTINGS, threads)},
+        "runtime_env": {"env_vars": variables},
     }
     if resources.memory_gb is not None:
         options["memory"] = memory_bytes(resources)

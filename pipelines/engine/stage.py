@@ -6,9 +6,9 @@ frames; frames never travel between processes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,12 +26,20 @@ class StageConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker of a stage needs; fractional GPUs may be shared."""
+    """What one worker of a stage needs. Part of no key."""
 
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: float | None = 0.0
+    """A fraction is shared with other workers. None: one where the workers run on a cluster that has any, else none;
+    the machine that starts the run may have none itself."""
     memory_gb: float | None = None
     """Set aside for it on the cluster. It may pass that for a while, see `Limits.memory_factor`; None: no limit."""
+
+    def on(self, cluster: Mapping[str, float]) -> Self:
+        """The same with a number of GPUs, given the resources of a cluster as Ray names them."""
+        if self.gpus is not None:
+            return self
+        return replace(self, gpus=1.0 if cluster.get("GPU", 0.0) > 0 else 0.0)
 
 
 LIGHT = Resources(cpus=1.0, memory_gb=1.0)

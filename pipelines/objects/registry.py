@@ -48,14 +48,11 @@ TRACKERS: dict[str, Callable[[ObjectConfig], PointTracker]] = {
 
 
 def resources(config: ObjectConfig) -> Resources:
-    """What a worker with these parts needs. Whether there is a GPU is asked here, where the run is started."""
+    """What a worker with these parts needs."""
     in_process = (
         config.grounder != "motion" or config.tracker != "lucas-kanade" or config.describer == "transformers"
     )
-    if not in_process:
-        return LIGHT
-    has_gpu = _made("torch_device:best_device").type == "cuda"
-    return Resources(cpus=1.0, gpus=float(has_gpu), memory_gb=8.0)
+    return Resources(cpus=1.0, gpus=None, memory_gb=8.0) if in_process else LIGHT
 
 
 def check_names(config: ObjectConfig) -> None:

@@ -64,9 +64,8 @@ class WristStage(Stage[VideoInput]):
         self._detector: HandDetector | None = None
         self._annotators: dict[str, WristAnnotator] = {}
         if config.detector == "wilor-mini":
-            # Whether there is a GPU is asked where the run is started. Its child is no part of the worker's memory.
-            has_gpu = pkgutil.resolve_name("torch:cuda").is_available()
-            self.resources = Resources(cpus=1.0, gpus=float(has_gpu), memory_gb=1.0)
+            # Its child is no part of the worker's memory.
+            self.resources = Resources(cpus=1.0, gpus=None, memory_gb=1.0)
 
     @property
     def models(self) -> Sequence[str]:

@@ -145,6 +145,8 @@ def test_workers_share_the_machine() -> None:
     assert workers_of("x", Resources(cpus=1), cost, machine) == 5
     assert workers_of("x", Resources(cpus=8), cost, machine) == 2
     assert workers_of("x", Resources(cpus=1, gpus=0.5), cost, machine) == 4
+    assert workers_of("x", Resources(cpus=1, gpus=None), cost, machine) == 2
+    assert workers_of("x", Resources(cpus=1, gpus=None), cost, Machine(16, 0, 10)) == 5
     assert workers_of("x", Resources(cpus=1, memory_gb=4), cost, machine) == 2
     with pytest.raises(UserError, match="x needs 3 GPUs, the plan has 2"):
         workers_of("x", Resources(gpus=3), cost, machine)

@@ -9,5 +9,6 @@ from pipelines.engine.ray_executor import RayExecutor
 
 @pytest.fixture(scope="session")
 def ray_executor() -> Iterator[RayExecutor]:
-    with RayExecutor(num_cpus=2) as executor:
+    """Two CPUs, and a GPU by declaration: Ray hands it out whether there is one or not."""
+    with RayExecutor(num_cpus=2, num_gpus=1) as executor:
         yield executor

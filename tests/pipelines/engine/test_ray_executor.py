@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,12 +125,58 @@ def test_threads_follow_the_stages_resources(tmp_path: Path, ray_executor: RayEx
 
 
 def test_workers_fit_the_cluster() -> None:
-    stage = PowerStage(PowerConfig())
-    stage.resources = Resources(cpus=1, gpus=0.5)
-    assert max_workers(stage, {"CPU": 16, "GPU": 2}) == 4
-    assert max_workers(stage, {"CPU": 3, "GPU": 2}) == 3
-    with pytest.raises(UserError, match=r"needs 0.5 GPUs and the Ray cluster has 0"):
-        max_workers(stage, {"CPU": 16})
+    half = Resources(cpus=1, gpus=0.5)
+    assert max_workers("x", half, {"CPU": 16, "GPU": 2}) == 4
+    assert max_workers("x", half, {"CPU": 3, "GPU": 2}) == 3
+    with pytest.raises(UserError, match=r"stage x needs 0.5 GPUs and the Ray cluster has 0"):
+        max_workers("x", half, {"CPU": 16})
+
+
+@pytest.mark.parametrize(
+    ("cluster", "gpus", "workers"),
+    [({"CPU": 32, "GPU": 1}, 1.0, 1), ({"CPU": 32, "GPU": 8}, 1.0, 8), ({"CPU": 32}, 0.0, 32)],
+)
+def test_a_gpu_each_where_the_cluster_has_any(cluster: dict[str, float], gpus: float, workers: int) -> None:
+    needs = Resources(cpus=1, gpus=None).on(cluster)
+    assert needs == Resources(cpus=1, gpus=gpus), "workers of other stages are compared with these"
+    assert max_workers("x", needs, cluster) == workers
+
+
+@pytest.mark.parametrize("gpus", [0.0, 0.5, 2.0])
+def test_a_number_of_gpus_stays_whatever_the_cluster_has(gpus: float) -> None:
+    needs = Resources(gpus=gpus)
+    assert needs.on({"CPU": 4}) == needs.on({"CPU": 4, "GPU": 4}) == needs
+
+
+def test_no_key_depends_on_resources() -> None:
+    keys = set()
+    for gpus in (None, 0.0, 1.0):
+        stage = PowerStage(PowerConfig())
+        stage.resources = Resources(gpus=gpus)
+        keys.add(stage.key(["upstream"]))
+    assert len(keys) == 1
+
+
+class GpuStage(PowerStage):
+    """Reports how many GPUs its worker holds, and how many its libraries would see."""
+
+    name = "gpus"
+
+    def process(self, batch: Sequence[int]) -> list[Outcome]:
+        seen = [device for device in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if device]
+        return [Done(replace(power_row(len(ray.get_gpu_ids()), 1), power=len(seen))) for _ in batch]
+
+
+@pytest.mark.parametrize(("gpus", "held"), [(None, 1), (0.0, 0)])
+def test_a_worker_holds_its_gpu_and_sees_no_other(
+    gpus: float | None, held: int, tmp_path: Path, ray_executor: RayExecutor
+) -> None:
+    stage, lake = GpuStage(PowerConfig()), Lake(tmp_path)
+    stage.resources = Resources(cpus=1, gpus=gpus)
+    summary = run_stage(stage, numbers(1, 2), lake, ray_executor)
+    rows = lake.read(Power, summary.key).values()
+    assert [(row.value, row.power) for row in rows] == [(held, held)] * 2
+    assert stage.resources.gpus == gpus, "the next run may be on another cluster"
 
 
 def test_a_ray_that_does_not_start_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,13 +79,10 @@ def test_an_old_worker_is_replaced(tmp_path: Path, ray_executor: RayExecutor) ->
     assert len(processes) >= 2
 
 
-def test_two_workers_share_a_gpu(tmp_path: Path) -> None:
-    stage = LimitsStage(LimitsConfig())
-    stage.resources = Resources(cpus=0.5, gpus=0.5)
-    assert max_workers(stage, {"CPU": 2, "GPU": 1}) == 2
-    whole = LimitsStage(LimitsConfig())
-    whole.resources = dataclasses.replace(stage.resources, gpus=1.0)
-    assert max_workers(whole, {"CPU": 2, "GPU": 1}) == 1
+def test_two_workers_share_a_gpu() -> None:
+    half = Resources(cpus=0.5, gpus=0.5)
+    assert max_workers("x", half, {"CPU": 2, "GPU": 1}) == 2
+    assert max_workers("x", dataclasses.replace(half, gpus=1.0), {"CPU": 2, "GPU": 1}) == 1
 
 
 def test_workers_serve_one_stage_after_another(tmp_path: Path, ray_executor: RayExecutor) -> None:
