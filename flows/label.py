@@ -1,15 +1,13 @@
 """Flow `label`: latent-action labels of a published version by a stage-1 run."""
 
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from pydantic import Field
 
 from flows.artifacts import tolerated
-from flows.parameters import DatasetName, Executor, Precision, Seconds, Text
+from flows.parameters import DatasetName, Executor, Gpus, Precision, Seconds, Text
 from flows.retries import RETRIES
 from flows.versions import find_version, stage1_run
 from harp.data.version import PublishedVersion
@@ -25,7 +23,7 @@ def label(
     version: Text = "latest",
     horizons: list[Seconds] | None = None,
     executor: Executor = "ray",
-    gpus: Annotated[float, Field(ge=0)] = 0.0,
+    gpus: Gpus = None,
     precision: Precision = "fp32",
     dataset: DatasetName | None = None,
 ) -> str:
@@ -37,7 +35,7 @@ def label(
         version: id, or `latest`.
         horizons: seconds between the two frames; by default the middle of the range that stage 1 drew from.
         executor: `ray` (embedded, or the cluster at RAY_ADDRESS) or `local` (in this process).
-        gpus: of each worker.
+        gpus: of each worker on Ray; by default one where the cluster has any, 0 labels on CPUs.
         precision: of the models; `bf16` is quicker where the processor has it, as `auto` finds out, and agrees in 97 % of the codes.
         dataset: whose latest version, where the lake has several data sets.
     """
@@ -60,7 +58,7 @@ def label(
 
 @task(cache_policy=NO_CACHE, **RETRIES)
 def label_clips(
-    version: Path, model: Path, horizons: list[float], executor: Executor, gpus: float, precision: Precision
+    version: Path, model: Path, horizons: list[float], executor: Executor, gpus: Gpus, precision: Precision
 ) -> Labelling:
     """All clips that have no labels yet."""
     with ProgressBars() as bars, make_executor(executor) as workers:

@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 Change = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*=", examples=["alignment.warp.time_weight=0.3"])]
 """`key.path=value`, for a recipe."""
 Seconds = Annotated[float, Field(gt=0)]
+Gpus = Annotated[float, Field(ge=0)] | None
 SECTION_OF = {stage: section for section, stage in SECTIONS.items()}
 StageSection = Annotated[
     str,

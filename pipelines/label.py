@@ -40,7 +40,7 @@ def label_version(
     *,
     horizons: tuple[float, ...] = (),
     precision: str = "fp32",
-    gpus: float = 0.0,
+    gpus: float | None = None,
     max_failed_fraction: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Labelling:
@@ -51,7 +51,7 @@ def label_version(
         run: folder of a finished stage-1 run.
         horizons: Δ in seconds; by default the middle of the range that stage 1 drew from.
         precision: `fp32`, `bf16`, or `auto`.
-        gpus: of each worker.
+        gpus: of each worker on Ray; by default one where the cluster has any.
         max_failed_fraction: of the clips; more failures than that leave no finished labelling.
 
     Raises:

@@ -37,7 +37,13 @@ def label(
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="Where clips are labelled: in this process, or on Ray.")
     ] = "ray",
-    gpus: Annotated[float, typer.Option(min=0, help="Of each worker on Ray; may be a fraction.")] = 0.0,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Of each worker on Ray, may be a fraction. Default: one where the cluster has any; 0 labels on CPUs.",
+        ),
+    ] = None,
     max_failed_fraction: Annotated[
         float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of the clips that may fail.")
     ] = 0.0,

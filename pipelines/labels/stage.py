@@ -49,7 +49,7 @@ class LabelStage(Stage[Clip]):
         run: folder of the stage-1 run; its models' content is part of the key.
         version_folder: of the version that the clips are of; every worker opens its shards.
         batch_frames: frames, and transitions, that go through a network at a time.
-        gpus: of one worker.
+        gpus: of one worker; see `Resources.gpus`.
     """
 
     name = "latent_actions"
@@ -58,7 +58,12 @@ class LabelStage(Stage[Clip]):
     config: LabelConfig
 
     def __init__(
-        self, config: LabelConfig, run: Path, version_folder: Path, batch_frames: int = 64, gpus: float = 0.0
+        self,
+        config: LabelConfig,
+        run: Path,
+        version_folder: Path,
+        batch_frames: int = 64,
+        gpus: float | None = None,
     ) -> None:
         super().__init__(config)
         self._run, self._version_folder, self._batch_frames = run, version_folder, batch_frames

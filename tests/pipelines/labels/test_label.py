@@ -1,6 +1,7 @@
 """Labels equal stage 1's codes, are made once, and survive what happens to their inputs."""
 
 import shutil
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from harp.data.version import PublishedVersion
 from harp.latent_action.labels import Labeller, transitions
 from harp.training.stage1 import train_stage1
 from harp.training.stage1_models import load_stage1, stage1_identity
+from pipelines.engine.executor import Attempt, Items, Limits
 from pipelines.engine.executors import LocalExecutor
 from pipelines.engine.lake import Lake
 from pipelines.engine.ray_executor import RayExecutor
+from pipelines.engine.ray_pool import max_workers
+from pipelines.engine.stage import Resources, Stage
 from pipelines.engine.summary import StageFailed
 from pipelines.label import label_version
 from tests.harp.tiny_version import write_version
@@ -117,6 +121,26 @@ def test_a_second_call_does_nothing_and_another_horizon_is_another_labelling(wor
     assert read_label_set(version.lake, again.labels.key[:8]) == again.labels
     with pytest.raises(UserError, match="no labelling is called 'nothing'"):
         read_label_set(version.lake, "nothing")
+
+
+class AskedExecutor(LocalExecutor):
+    """Remembers what the workers of its last stage asked for."""
+
+    asked = Resources()
+
+    def run(self, stage: Stage, items: Items, limits: Limits | None = None) -> Generator[Attempt, None, None]:
+        self.asked = stage.resources
+        yield from super().run(stage, items, limits)
+
+
+def test_one_worker_to_a_gpu_unless_a_number_is_given(world):
+    version, run = world
+    workers = AskedExecutor()
+    label_version(version, run, workers, horizons=(0.3,))
+    for cluster, number in (({"CPU": 32, "GPU": 1}, 1), ({"CPU": 32}, 32)):
+        assert max_workers("latent_actions", workers.asked.on(cluster), cluster) == number
+    label_version(version, run, workers, horizons=(0.5,), gpus=0.25)
+    assert workers.asked.gpus == 0.25
 
 
 def test_identity_is_the_content_of_the_models(world, tmp_path):
