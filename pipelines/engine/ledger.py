@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_schemas.ledger import LedgerEntry
-from pipelines.engine.lake import Lake
+from pipelines.engine.lake import Condition, Lake
 from pipelines.engine.worker import EXCEPTION
 
 ALREADY_DONE = "already_done"
@@ -57,7 +57,7 @@ def unsolved(lake: Lake, stage_key: str) -> dict[str, LedgerEntry]:
 
 def runs_with_exception(lake: Lake, stage_key: str) -> dict[str, set[str]]:
     """Item, or the part of it that is to blame -> ids of the runs in which it ended with an exception."""
-    of_exceptions = [("outcome", "=", "failed"), ("reason", "=", EXCEPTION)]
+    of_exceptions: list[Condition] = [("outcome", "=", "failed"), ("reason", "=", EXCEPTION)]
     runs: dict[str, set[str]] = defaultdict(set)
     for entry in lake.table(LedgerEntry, stage_key, ["item_id", "part", "run_id"], of_exceptions).to_pylist():
         runs[entry["part"] or entry["item_id"]].add(entry["run_id"])
