@@ -51,7 +51,7 @@ def load_metadata(path: Path, human: bool) -> Metadata:
             rating=rating,
             license=None if license_name is None else str(license_name),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise BadInput(
             "bad_metadata", f"{path.parent.name}/metadata.json: {type(error).__name__} {error}."
         ) from error

@@ -72,36 +72,47 @@ class RH20TReader(Reader[RH20TOptions]):
                 sentence = instructions(folder.parent).get(f"task_{scene.task:04d}", "")
                 cameras = [n for n in subfolders(folder) if n.startswith("cam_")]
                 serials = [camera.removeprefix("cam_") for camera in cameras]
+                shared = self._scene_files(scene, raw_root)
                 # A scene without cameras is reported as a missing video.
-                clips = [self._clip(scene, serial, sentence, raw_root) for serial in serials or [""]]
+                clips = [self._clip(scene, serial, sentence, shared, raw_root) for serial in serials or [""]]
             except PermissionError as error:
                 logger.warning("%s is left out: %s may not be looked at", folder, error.filename or folder)
                 continue
             yield from clips
 
-    def _clip(self, scene: Scene, serial: str, instruction: str, raw_root: Path) -> SourceClip:
-        def below(prefix: str, *parts: str) -> str:
-            return "/".join([*filter(None, [prefix.strip("/")]), *parts])
-
+    def _scene_files(self, scene: Scene, raw_root: Path) -> dict[str, str]:
+        """What the cameras of a scene share: paths below the raw root, which need not be there."""
         options, scene_folder = self.options, str(scene.folder)
-        folder = below(options.rgb, scene_folder)
+        metadata = _below(options.rgb, scene_folder, "metadata.json")
+        if not (raw_root / metadata).exists():
+            metadata = _below(options.low_dim, scene_folder, "metadata.json")
+        transformed = _below(options.low_dim, scene_folder, "transformed")
+        files = {
+            "metadata": metadata,
+            "poses": f"{transformed}/tcp.npy",
+            "gripper": f"{transformed}/gripper.npy",
+        }
+        # Only the one that they name: the folder of calibrations grows with every day of recording.
+        calib = _named_calibration(raw_root, metadata, scene.human)
+        if calib is not None:
+            calibrations = _below(options.calibration, *scene.folder.parent.parts, "calib")
+            files["intrinsics"] = f"{calibrations}/{calib}/intrinsics.npy"
+        return files
+
+    def _clip(
+        self, scene: Scene, serial: str, instruction: str, shared: dict[str, str], raw_root: Path
+    ) -> SourceClip:
+        folder = _below(self.options.rgb, str(scene.folder))
         video_folder = f"{folder}/cam_{serial}"
         if (
             not (raw_root / video_folder / "color.mp4").exists()
             and (raw_root / video_folder / "color").is_dir()
         ):
             video_folder += "/color"
-        metadata = f"{folder}/metadata.json"
-        if not (raw_root / metadata).exists():
-            metadata = below(options.low_dim, scene_folder, "metadata.json")
-        transformed = below(options.low_dim, scene_folder, "transformed")
         files = {
             "video": f"{video_folder}/color.mp4",
             "timestamps": f"{video_folder}/timestamps.npy",
-            "metadata": metadata,
-            "poses": f"{transformed}/tcp.npy",
-            "gripper": f"{transformed}/gripper.npy",
-            "calib": below(options.calibration, *scene.folder.parent.parts, "calib"),
+            **shared,
         }
         return SourceClip(
             dataset=self.dataset,
@@ -160,10 +171,9 @@ class RH20TReader(Reader[RH20TOptions]):
     ) -> np.ndarray | None:
         """K of a clip whose calibration can be trusted; a human clip's K is not for projecting poses."""
         trusted = 0 <= metadata.calib_quality <= self.options.max_calib_quality
-        if metadata.calib < 0 or (clip.embodiment == "robot" and not trusted):
+        if "intrinsics" not in clip.hints or (clip.embodiment == "robot" and not trusted):
             return None
-        path = inside(raw_root, f"{clip.hints['calib']}/{metadata.calib}/intrinsics.npy")
-        return load_intrinsics(path, clip.camera, width)
+        return load_intrinsics(inside(raw_root, clip.hints["intrinsics"]), clip.camera, width)
 
     def _robot_state(
         self, clip: SourceClip, raw_root: Path, milliseconds: np.ndarray, with_poses: bool
@@ -177,3 +187,17 @@ class RH20TReader(Reader[RH20TOptions]):
             return RobotState(gripper_times=gripper[0], gripper_widths=gripper[1])
         check_overlap(poses[0], (int(milliseconds[-1]) - start_ms) / 1000, clip.source)
         return RobotState(*poses, *gripper)
+
+
+def _below(folder: str, *parts: str) -> str:
+    """A path below one of the three folders that the options name."""
+    return "/".join([*filter(None, [folder.strip("/")]), *parts])
+
+
+def _named_calibration(raw_root: Path, metadata: str, human: bool) -> int | None:
+    """Name of a scene's calibration; None where it has none, or where its metadata cannot be read, as `read` will say."""
+    try:
+        calib = load_metadata(inside(raw_root, metadata), human).calib
+    except BadInput:
+        return None
+    return None if calib < 0 else calib

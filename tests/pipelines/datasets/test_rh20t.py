@@ -312,6 +312,29 @@ def test_broken_intrinsics(root: Path, matrix: Any, reason: str) -> None:
     assert refusal(root) == reason
 
 
+def test_only_the_calibration_that_a_scene_names_is_part_of_its_clips_ids(root: Path) -> None:
+    def ids() -> list[str]:
+        return list(source_work(get_reader("rh20t", {}).discover(root), root).labels)
+
+    before = ids()
+    calibrations = root / "RH20T_cfg3" / "calib"
+    save(calibrations / str(CALIB + 1) / "intrinsics.npy", {SERIAL: np.eye(3, 4)})
+    assert ids() == before
+    save(
+        calibrations / str(CALIB + 5) / "intrinsics.npy", {SERIAL: np.eye(3, 4)}
+    )  # the human scene's comes late
+    assert [i in before for i in ids()] == [True, False]
+    assert read(root, "human").K is not None
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b"[" * 100_000, b'{"calib": "x", "rating": 5}'])
+def test_a_scene_of_broken_metadata_stops_no_other(root: Path, content: bytes) -> None:
+    (root / ROBOT / "metadata.json").write_bytes(content)
+    assert len(clips(root)) == 2
+    assert refusal(root) == "bad_metadata"
+    assert read(root, "human").num_frames == 9
+
+
 def test_numbers_beyond_all_bounds(root: Path) -> None:
     save(root / ROBOT / "transformed" / "gripper.npy", {SERIAL: {10**30: {"gripper_info": [110]}}})
     assert refusal(root) == "bad_gripper_file"
