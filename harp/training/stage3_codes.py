@@ -2,6 +2,8 @@
 
 Every step gets the codes of (t, t+Δ) of the third view through the adapted encoder; Δ is the middle of the range that
 stage 1 drew from, as in labelling. At an episode's end t+Δ is its last frame: the robot is about to stand still there.
+Files are named by video and instruction, so that episodes of one name, as merged collections have, keep theirs apart, and
+sets that share episodes share their codes.
 """
 
 from collections.abc import Callable
@@ -33,13 +35,15 @@ def episode_codes(
     models = load_stage1(run, device)
     labeller = Labeller(models.encoder, models.latent_action, models.text)
     seconds = sum(models.config.data.horizon_seconds) / 2
-    key, codes = content_id("episode codes", stage1_identity(run), str(seconds), episodes.identity), []
+    rate = episodes.collection.rate
+    key, codes = content_id("episode codes", stage1_identity(run), str(seconds), str(rate)), []
     for done, episode in enumerate(episodes.episodes, 1):
-        path = episodes.frames_folder / f"codes-{key}" / f"{episode.info.name}.npy"
+        name = content_id(Path(episodes.frames_name(episode, VIDEOS[0])).stem, episode.info.instruction)
+        path = episodes.frames_folder / f"codes-{key}" / f"{name}.npy"
         if not path.is_file():
             last = episode.info.steps - 1
             first = np.arange(episode.info.steps)
-            later = np.minimum(first + horizon_frames(seconds, episodes.collection.rate, last), last)
+            later = np.minimum(first + horizon_frames(seconds, rate, last), last)
             frames = episodes.frames(episode, VIDEOS[0])
             labels = labeller.codes(
                 frames, "robot", episode.info.instruction, np.stack([first, later], axis=1)

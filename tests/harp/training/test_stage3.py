@@ -224,6 +224,12 @@ def test_the_latent_head_learns_codes_of_the_demonstrations(demonstrations, tmp_
             z = models.encoder.adapted(images)[None]
             expected = models.latent_action.encode(z, models.text.encode(["press the dot"])).codes
         assert codes[0][t].tolist() == expected[0].tolist()
+    merged = [replace(one, info=one.info.model_copy(update={"name": "same"})) for one in episodes.episodes]
+    alike = replace(episodes, episodes=tuple(merged), frames_folder=tmp_path / "alike")
+    alike.decode(1)
+    again = episode_codes(alike, tmp_path / "stage1", torch.device("cpu"))
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(again, codes, strict=True))
+    assert len(list((tmp_path / "alike").glob("codes-*/*.npy"))) == len(merged)
     chunk = Predictor.load(result.policy).act([np.array(frames[0])], "press the dot", [0.0, 5.0])
     assert chunk.shape == (CHUNK, 3)
     assert read_config(result.policy).codes_of == stage1_identity(tmp_path / "stage1")
