@@ -17,7 +17,7 @@ class SourceConfig(BaseModel):
     datasets: tuple[str, ...] = ()
     """All data sets of the version by default."""
     kinds: tuple[Literal["pair", "human", "robot"], ...] = ("pair", "human", "robot")
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Pairs of a batch are shared out among the sources that have pairs in proportion to their weights, singles
     among those that have singles."""
 

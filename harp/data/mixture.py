@@ -11,6 +11,7 @@ because a pair that appears twice in one batch would be its own negative.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -78,7 +79,7 @@ def quotas(places: int, weights: Sequence[float]) -> list[int]:
     """How many of the first `places` places each weight has taken."""
     taken, left = [], places
     for share in _shares_of_rest(weights):
-        taken.append(math.floor(left * share + 0.5))
+        taken.append(math.floor(left * share + Fraction(1, 2)))
         left -= taken[-1]
     return taken
 
@@ -92,5 +93,11 @@ def largest_shares(number: int, weights: Sequence[float]) -> list[int]:
     return most
 
 
-def _shares_of_rest(weights: Sequence[float]) -> list[float]:
-    return [weight / sum(weights[i:]) for i, weight in enumerate(weights)]
+def _shares_of_rest(weights: Sequence[float]) -> list[Fraction]:
+    exact = [as_written(weight) for weight in weights]
+    return [weight / sum(exact[i:]) for i, weight in enumerate(exact)]
+
+
+def as_written(number: float) -> Fraction:
+    """A number as it was written: 0.07 is 7/100, whose hundredfold is 7. As a float it would be a little more, rounded up 8."""
+    return Fraction(str(number))

@@ -33,7 +33,7 @@ class LabelSource(BaseModel):
     sides: tuple[Side, ...] = ("human", "robot")
     datasets: tuple[str, ...] = ()
     """All data sets of the version by default."""
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
 class LabelDataConfig(BaseModel):

@@ -1,5 +1,6 @@
 """What the sampler draws from: the sources of a recipe, as pools of pairs and of single demonstrations."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from data_schemas.errors import UserError
 from data_schemas.identity import content_id
 from harp.data.config import DataConfig, SourceConfig
-from harp.data.mixture import Pool
+from harp.data.mixture import Pool, as_written
 from harp.data.version import Kind, PublishedVersion, Subject
 
 
@@ -50,7 +51,7 @@ def pools(version: PublishedVersion, config: DataConfig) -> tuple[list[Pool[Clip
 def split_pairs(pairs: Sequence[Subject], fraction: float) -> tuple[list[Subject], list[Subject]]:
     """(used, left out): the share with the smallest hashes, rounded up, each in the order given."""
     ranked = sorted(pairs, key=lambda pair: content_id("paired fraction", pair.subject_id))
-    used = {pair.subject_id for pair in ranked[: -int(-fraction * len(pairs) // 1)]}
+    used = {pair.subject_id for pair in ranked[: math.ceil(as_written(fraction) * len(pairs))]}
     return [p for p in pairs if p.subject_id in used], [p for p in pairs if p.subject_id not in used]
 
 

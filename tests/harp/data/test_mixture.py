@@ -13,7 +13,8 @@ from data_schemas.identity import content_id
 from harp.data.config import DataConfig, SourceConfig
 from harp.data.mixture import Mixture, Pool, largest_shares, quotas
 from harp.data.sampling import TransitionSampler
-from harp.data.version import PublishedVersion
+from harp.data.sources import split_pairs
+from harp.data.version import PublishedVersion, Subject
 from tests.harp.tiny_version import write_version
 
 
@@ -29,6 +30,34 @@ def test_quotas_add_up_grow_and_stay_close_to_the_exact_shares(seed):
     assert shares.min() >= 0
     assert (shares.max(0) <= largest_shares(number, weights)).all()
     assert np.abs(taken - exact).max() <= len(weights) / 2
+
+
+@pytest.mark.parametrize(
+    ("weights", "number"),
+    [([0.7, 0.3], 10), ([3, 1], 64), ([0.7, 0.2, 0.1], 20), ([0.1] * 7, 13), ([3, 2], 6), ([1, 1, 1], 10)],
+)
+def test_the_largest_share_is_the_largest_there_is(weights, number):
+    """Found by looking at every window; one more would refuse pools that are large enough."""
+    taken = np.array([quotas(places, weights) for places in range(400 + number)])
+    assert largest_shares(number, weights) == (taken[number:] - taken[:-number]).max(0).tolist()
+
+
+def test_a_pool_of_exactly_its_share_is_enough():
+    mixture = Mixture([Pool("a", 0.7, range(70)), Pool("b", 0.3, range(100, 103))], 10, seed=0, stream=0)
+    for step in range(20):
+        drawn = Counter(mixture.draw(step))
+        assert set(drawn.values()) == {1}
+        assert sum(member >= 100 for member in drawn) == 3
+
+
+@pytest.mark.parametrize(
+    ("percent", "number"), [(7, 100), (55, 100), (29, 100), (30, 10), (25, 419), (5, 421)]
+)
+def test_the_fraction_of_pairs_is_rounded_up_as_it_is_written(lake, percent, number):
+    pair = PublishedVersion.open(lake[0]).subjects("train", "pair")[0].segments[0]
+    pairs = [Subject((dataclasses.replace(pair, subject_id=str(i)),)) for i in range(number)]
+    used, left = split_pairs(pairs, percent / 100)
+    assert (len(used), len(used) + len(left)) == (-(-percent * number // 100), number)
 
 
 def test_a_pool_gives_all_of_its_members_before_one_comes_again():
