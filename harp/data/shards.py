@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -147,9 +147,15 @@ class ShardReader:
     def _check(self, shard: str) -> None:
         path = self._version.lake / shard
         published = self._version.shard_files.get(shard)
-        if published is None or not path.resolve().is_relative_to(self._version.lake):
+        if published is None:
             raise UserError(
                 f"The index names the shard {shard}, the manifest does not; publish the version again."
+            )
+        # By its name alone: where a lake's own links lead is its owner's choice.
+        if PurePosixPath(shard).is_absolute() or ".." in PurePosixPath(shard).parts:
+            raise UserError(
+                f"The manifest of version {self._version.version_id} names the shard {shard}, which would lie outside "
+                "of its lake; take the version from a source that you trust."
             )
         if is_remote(path):
             keep_copy(path, published.sha256)

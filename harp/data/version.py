@@ -15,7 +15,7 @@ from data_schemas import SCHEMA_VERSION
 from data_schemas.errors import UserError
 from data_schemas.identity import file_sha256
 from data_schemas.samples import SampleIndex
-from data_schemas.storage import location
+from data_schemas.storage import everywhere, location
 from data_schemas.versions import LATEST, Manifest, ShardFile, latest_version_id
 
 Kind = Literal["pair", "human", "robot"]
@@ -106,9 +106,11 @@ class PublishedVersion:
         if not index.is_file() or file_sha256(index) != manifest.index_sha256:
             state = "has changed since it was published" if index.is_file() else "is missing"
             raise UserError(f"{index} {state}; publish the version again, or copy it again from its source.")
-        lake = folder.resolve().parents[1]
+        # By its name, as `versions` may be a link to another disk; unless the folder itself is reached by a link.
+        folder = everywhere(folder) if everywhere(folder).parent.name == "versions" else folder.resolve()
+        lake = folder.parents[1]
         return cls(
-            folder.resolve(),
+            folder,
             manifest,
             tuple(_rows(index)),
             tuple(cls.open(version_folder(lake, other)) for other in others if other != manifest.version_id),

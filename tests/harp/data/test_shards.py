@@ -1,5 +1,6 @@
 """Random access against the standard webdataset reader, and refusal of changed shards."""
 
+import dataclasses
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,44 @@ def test_a_missing_shard_and_a_missing_member_are_named(version):
     (version.lake / sample.shard).unlink()
     with pytest.raises(UserError, match="is missing"):
         ShardReader(version).frames(sample, "robot", [0])
+
+
+@pytest.mark.parametrize("moved", ["shards", "versions"])
+def test_a_folder_of_the_lake_may_be_a_link_to_another_disk(version, tmp_path, tmp_path_factory, moved):
+    sample = version.samples[0]
+    frames = ShardReader(version).frames(sample, "robot", [0])
+    elsewhere = tmp_path_factory.mktemp("disk") / "moved"
+    (tmp_path / moved).rename(elsewhere)
+    (tmp_path / moved).symlink_to(elsewhere)
+    linked = PublishedVersion.open(version.folder)
+    assert linked.lake == tmp_path
+    assert np.array_equal(ShardReader(linked).frames(sample, "robot", [0]), frames)
+
+
+def test_a_version_may_be_reached_by_a_link(version, tmp_path_factory):
+    link = tmp_path_factory.mktemp("links") / "current"
+    link.symlink_to(version.folder)
+    assert PublishedVersion.open(link).lake == version.lake
+
+
+@pytest.mark.parametrize("name", ["../{folder}/part-000.tar", "{lake}/shards/part-000.tar"])
+def test_a_manifest_cannot_name_files_outside_of_its_lake(version, tmp_path_factory, name):
+    outside = tmp_path_factory.mktemp("outside")
+    os.link(version.lake / "shards" / "part-000.tar", outside / "part-000.tar")
+    escaping = name.format(folder=f"../{outside.parent.name}/{outside.name}", lake=version.lake)
+    shards = [shard.model_copy(update={"path": escaping}) for shard in version.manifest.shards]
+    manifest = version.manifest.model_copy(update={"shards": shards})
+    sample = dataclasses.replace(version.samples[0], shard=escaping)
+    with pytest.raises(UserError, match="which would lie outside of its lake"):
+        ShardReader(dataclasses.replace(version, manifest=manifest)).read(sample, "json")
+
+
+def test_a_shard_that_the_manifest_does_not_name_is_refused(version):
+    sample = dataclasses.replace(version.samples[0], shard="shards/other.tar")
+    with pytest.raises(
+        UserError, match=r"The index names the shard shards/other\.tar, the manifest does not"
+    ):
+        ShardReader(version).read(sample, "json")
 
 
 def open_tars(lake):
