@@ -192,7 +192,7 @@ def pull_weights(
     from harp.weights import resolve
 
     for name in names:
-        console.print(f"{name}: {resolve(name)}")
+        console.print(f"{name}: {escape(str(resolve(name)))}", soft_wrap=True)
 
 
 @weights_app.command("verify")
@@ -210,4 +210,4 @@ def verify_weights(
     from harp.weights import list_models, verify
 
     for name in names or [state.entry.name for state in list_models() if state.cached]:
-        console.print(f"{name}: as it came from {verify(name)}")
+        console.print(f"{name}: as it came from {escape(verify(name))}", soft_wrap=True)

@@ -27,4 +27,5 @@ def _decided(value: object) -> object:
 
 
 Precision = Annotated[Literal["fp32", "bf16"], BeforeValidator(_decided)]
-"""In recipes also `auto`: what suits the machine that reads it. A run records what that was and keeps it."""
+"""In recipes also `auto`: what suits the machine that reads it. A run records what that was; where something else suits, it
+is another request, and is refused until the recipe names the recorded type."""

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from harp.options import LakeOption, SetOption, VersionDatasetOption
 
@@ -82,4 +83,6 @@ def build(
     else:
         console.print(f"Nothing to do: the features of all {report.shards_in_all} shards are there.")
     kept = "pooled features and human patch tokens" if plan.keep_tokens else "pooled features"
-    console.print(f"{plan.num_bytes / 1e6:,.1f} MB of {kept} in [bold]{plan.folder}[/]")
+    console.print(
+        f"{plan.num_bytes / 1e6:,.1f} MB of {kept} in [bold]{escape(str(plan.folder))}[/]", soft_wrap=True
+    )

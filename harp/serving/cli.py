@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer()
 console = Console()
@@ -85,6 +86,6 @@ def serve(
         server.warm_up()
         if token is None and not is_local(listener):
             console.print(f"[yellow]Everybody who reaches {host} may ask:[/] set {TOKEN_VARIABLE}.")
-        address = url_of(listener)
-        ready = f"Serving {policy} on [bold]ws://{address}[/], health: http://{address}{HEALTH}"
+        address = escape(url_of(listener))
+        ready = f"Serving {escape(str(policy))} on [bold]ws://{address}[/], health: http://{address}{HEALTH}"
         asyncio.run(server.serve(listener, lambda: console.print(ready, soft_wrap=True)))
