@@ -7,7 +7,7 @@ Members of a sample with key `k` (the standard `webdataset` library reads them):
 | `k.json` | `SampleInfo` |
 | `k.cues.npz` | arrays named `{side}_{cue}`, see `CUE_ARRAYS` |
 | `k.robot.{i:04d}.jpg`, `k.human.{i:04d}.jpg` | 224×224 JPEG frames, i counts from 0 in the segment |
-| `k.actions.npz` | robot data only: `end_effector_pose` (N, 7) x y z m + quaternion wxyz in the camera frame, `gripper_width` (N,) m; NaN where unknown |
+| `k.actions.npz` | robot data only: `end_effector_pose` (N, 7) x y z m + quaternion wxyz in the camera frame, `gripper_width` (N,) m; NaN where unknown, as in a gap of the recording |
 
 `side` is `robot` or `human`. In a pair, human arrays and frames are already resampled to the robot's time
 line, so row i of both sides belong together; a sample without partner has one side only.

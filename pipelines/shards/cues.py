@@ -10,6 +10,7 @@ import scipy
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput
 from pipelines.inputs import Annotated
+from pipelines.interpolation import neighbours
 
 
 def side_arrays(clip: Annotated, frame_index: np.ndarray, num_keypoints: int) -> dict[str, np.ndarray]:
@@ -59,20 +60,26 @@ def side_arrays(clip: Annotated, frame_index: np.ndarray, num_keypoints: int) ->
     }
 
 
-def action_arrays(robot: Demonstration, times: np.ndarray) -> dict[str, np.ndarray]:
-    """End-effector pose (N, 7) and gripper width (N,) at times (N,) in seconds; NaN outside of the recording."""
+def action_arrays(robot: Demonstration, times: np.ndarray, max_gap_s: float) -> dict[str, np.ndarray]:
+    """End-effector pose (N, 7) and gripper width (N,) at times (N,) in seconds.
+
+    NaN outside of the recording and between readings that are more than `max_gap_s` apart.
+    """
+    poses, widths = robot.effector_poses, robot.gripper_widths
     return {
-        "end_effector_pose": _interpolate_poses(robot.effector_times, robot.effector_poses, times),
-        "gripper_width": _interpolate(robot.gripper_times, robot.gripper_widths[:, None], times)[:, 0],
+        "end_effector_pose": _interpolate_poses(robot.effector_times, poses, times, max_gap_s),
+        "gripper_width": _interpolate(robot.gripper_times, widths[:, None], times, max_gap_s)[:, 0],
     }
 
 
-def _interpolate_poses(pose_times: np.ndarray, poses: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _interpolate_poses(
+    pose_times: np.ndarray, poses: np.ndarray, times: np.ndarray, max_gap_s: float
+) -> np.ndarray:
     """Positions linearly, orientations along the shortest arc, w >= 0. A pose with a NaN makes its neighbourhood NaN."""
     poses = poses.reshape(-1, 7)
     broken = ~np.isfinite(poses).all(axis=1, keepdims=True)
     result = np.full((len(times), 7), np.nan)
-    result[:, :3] = _interpolate(pose_times, np.where(broken, np.nan, poses[:, :3]), times)
+    result[:, :3] = _interpolate(pose_times, np.where(broken, np.nan, poses[:, :3]), times, max_gap_s)
     known = np.isfinite(result[:, 0])
     if known.any():
         distinct, first = np.unique(pose_times, return_index=True)
@@ -84,12 +91,15 @@ def _interpolate_poses(pose_times: np.ndarray, poses: np.ndarray, times: np.ndar
     return result
 
 
-def _interpolate(sample_times: np.ndarray, samples: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _interpolate(
+    sample_times: np.ndarray, samples: np.ndarray, times: np.ndarray, max_gap_s: float
+) -> np.ndarray:
     """(M,), (M, D), (N,) -> (N, D)."""
     if not len(sample_times):
         return np.full((len(times), samples.shape[1]), np.nan)
-    columns = [np.interp(times, sample_times, column, left=np.nan, right=np.nan) for column in samples.T]
-    return np.stack(columns, axis=1)
+    *_, known = neighbours(sample_times, times, max_gap_s)
+    columns = [np.interp(times, sample_times, column) for column in samples.T]
+    return np.where(known[:, None], np.stack(columns, axis=1), np.nan)
 
 
 def _require_length(track: np.ndarray, video: Demonstration, name: str) -> None:

@@ -36,6 +36,8 @@ class ShardConfig(StageConfig):
     num_keypoints: int = Field(default=8, ge=0)
     """N_K of every sample; shorter tracks are filled up with unseen points."""
     jpeg_quality: int = Field(default=90, ge=1, le=95)
+    max_pose_gap_s: float = Field(default=0.5, ge=0)
+    """Actions between the robot's readings further apart are unknown, as in the projection of the end effector."""
 
 
 def plan_shards(subjects: Sequence[P], config: ShardConfig) -> dict[str, ShardOutline[P]]:
@@ -66,7 +68,7 @@ class ShardStage(Stage[ShardInput]):
     """
 
     name = "shards"
-    version = 1
+    version = 2
     row = Shard
     config: ShardConfig
 
@@ -143,7 +145,8 @@ class ShardStage(Stage[ShardInput]):
             for i, jpeg in enumerate(_jpegs(side.video, frame_index, self.config.jpeg_quality)):
                 members[f"{side.name}.{i:04d}.jpg"] = jpeg
             if side.name == "robot":
-                members["actions.npz"] = encode_npz(action_arrays(side.clip.demonstration, arrays["time"]))
+                robot, gap = side.clip.demonstration, self.config.max_pose_gap_s
+                members["actions.npz"] = encode_npz(action_arrays(robot, arrays["time"], gap))
         members["cues.npz"] = encode_npz(cues)
         return members
 

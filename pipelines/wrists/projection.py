@@ -15,6 +15,7 @@ from data_schemas.cues import WristTrack
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput
 from pipelines.inputs import VideoInput
+from pipelines.interpolation import neighbours
 from pipelines.wrists.base import WristAnnotator, wrist_track
 
 MIN_DEPTH = 1e-3
@@ -69,12 +70,8 @@ def positions_at(
     Returns:
         (T, 3) metres.
     """
-    after = np.clip(np.searchsorted(pose_times, times), 0, len(pose_times) - 1)
-    before = np.clip(np.searchsorted(pose_times, times, side="right") - 1, 0, len(pose_times) - 1)
+    before, after, enclosed = neighbours(pose_times, times, config.max_pose_gap_s)
     spread = pose_times[after] - pose_times[before]
-    enclosed = (
-        (pose_times[before] <= times) & (times <= pose_times[after]) & (spread <= config.max_pose_gap_s)
-    )
     weight = np.where(spread > 0, (times - pose_times[before]) / np.where(spread > 0, spread, 1), 0.0)
     between = positions[before] + weight[:, None] * (positions[after] - positions[before])
     nearest = np.where(abs(times - pose_times[before]) <= abs(pose_times[after] - times), before, after)

@@ -9,6 +9,7 @@ from data_schemas.errors import BadInput
 from data_schemas.samples import CUE_ARRAYS
 from pipelines.shards.cues import action_arrays, side_arrays
 from pipelines.shards.stage import Subject
+from pipelines.wrists.projection import ProjectionConfig, positions_at
 
 
 def test_cues_follow_the_frame_index(subjects: list[Subject]) -> None:
@@ -79,7 +80,7 @@ def test_poses_are_interpolated_on_the_arc_and_unknown_outside(subjects: list[Su
         gripper_times=np.array([0.0, 2.0]),
         gripper_widths=np.array([0.0, 0.08]),
     )
-    arrays = action_arrays(row, np.array([0.5, 1.0, 1.25, 2.5, 3.0, 3.01]))
+    arrays = action_arrays(row, np.array([0.5, 1.0, 1.25, 2.5, 3.0, 3.01]), max_gap_s=2.0)
     expected = [[0, 0, 1, *turn(0.0)], [0.5, 1, 1, *turn(0.3)], [2, 4, 2, *turn(1.2)], [2, 4, 3, *turn(1.2)]]
     np.testing.assert_allclose(arrays["end_effector_pose"][1:5], expected, atol=1e-12)
     assert np.isnan(arrays["end_effector_pose"][[0, 5]]).all()
@@ -93,8 +94,34 @@ def test_a_broken_pose_spreads_to_its_neighbours_only(subjects: list[Subject]) -
     poses = np.tile([1.0, 2, 3, 1, 0, 0, 0], (5, 1))
     poses[2, 5] = np.nan
     row = dataclasses.replace(robot.demonstration, effector_times=np.arange(5.0), effector_poses=poses)
-    found = np.isfinite(action_arrays(row, np.array([0.5, 1.5, 2.0, 2.5, 3.5]))["end_effector_pose"]).all(1)
+    arrays = action_arrays(row, np.array([0.5, 1.5, 2.0, 2.5, 3.5]), max_gap_s=1.0)
+    found = np.isfinite(arrays["end_effector_pose"]).all(1)
     assert found.tolist() == [True, False, False, False, True]
+
+
+def test_nothing_is_invented_in_a_gap_and_the_rule_is_the_projections(subjects: list[Subject]) -> None:
+    robot = subjects[0].robot
+    assert robot is not None
+    readings = np.array([0.0, 0.1, 0.6, 5.0, 5.1])
+    poses = np.column_stack([readings, np.zeros((5, 2)), np.tile(turn(0.3), (5, 1))])
+    row = dataclasses.replace(
+        robot.demonstration,
+        effector_times=readings,
+        effector_poses=poses,
+        gripper_times=readings,
+        gripper_widths=readings / 100,
+    )
+    times = np.array([0.05, 0.1, 0.35, 0.6, 0.7, 2.8, 4.9, 5.0, 5.05])
+    known = [True, True, True, True, False, False, False, True, True]
+    arrays = action_arrays(row, times, max_gap_s=0.5)
+    assert np.isfinite(arrays["end_effector_pose"]).all(1).tolist() == known
+    assert np.isnan(arrays["end_effector_pose"]).all(1).tolist() == [not k for k in known]
+    np.testing.assert_allclose(arrays["end_effector_pose"][known, 0], times[known])
+    np.testing.assert_allclose(arrays["gripper_width"], np.where(known, times / 100, np.nan))
+    config = ProjectionConfig(max_pose_gap_s=0.5, tolerance_s=0.0)
+    np.testing.assert_allclose(
+        arrays["end_effector_pose"][:, :3], positions_at(times, readings, poses[:, :3], config)
+    )
 
 
 def test_unknown_actions_are_nan(subjects: list[Subject]) -> None:
@@ -103,7 +130,7 @@ def test_unknown_actions_are_nan(subjects: list[Subject]) -> None:
     row = dataclasses.replace(
         robot.demonstration, effector_times=np.zeros(0), effector_poses=np.zeros((0, 7))
     )
-    arrays = action_arrays(row, np.arange(4.0))
+    arrays = action_arrays(row, np.arange(4.0), max_gap_s=1.0)
     assert arrays["end_effector_pose"].shape == (4, 7)
     assert np.isnan(arrays["end_effector_pose"]).all()
     assert np.isnan(arrays["gripper_width"]).all()
