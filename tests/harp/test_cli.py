@@ -174,8 +174,8 @@ def test_a_mistake_ends_the_process_without_a_traceback(tmp_path: Path):
 )
 def test_commands_of_the_documentation_are_complete(page: str):
     """Every option exists and none that is needed is left out; lines that stand for several commands are skipped."""
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
-    for line in "".join(blocks).splitlines():
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    for line in "".join(text for language, text in blocks if not language).splitlines():
         words = shlex.split(line, comments=True)[1:] if line.startswith("harp ") else []
         if not words or "..." in words or any("|" in word for word in words):
             continue

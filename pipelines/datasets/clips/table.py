@@ -3,9 +3,10 @@
     pair_id,human,robot,instruction,calibration,task,license
     push_1,human/push_1.mp4,robot/push_1.mov,push the plate forward,calibration/push_1.json,push,CC-BY-4.0
     push_2,human/push_2.mp4,,push the plate forward,,push,CC-BY-4.0
-    ,,robot/play.mp4,,,,
+    ,,robot/play.mp4,stack the cups,,,
 
-The first four columns must be there, the others may be. Paths are relative to the raw root and use forward
+The first four columns must be there, the others may be. A clip without an instruction is read and tracked, but only published
+where the recipe says `verdict.require_instruction: false`. Paths are relative to the raw root and use forward
 slashes. A row with a `pair_id` and one video is a pair whose other half is missing; a row without `pair_id`
 is a clip that was never meant to be paired. A pair is held out or trained on by itself, whatever its name, but together
 with the pairs that it shares a video with.
