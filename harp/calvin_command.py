@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from harp.options import PolicyDatasetOption
+
 console = Console()
 
 
@@ -43,6 +45,7 @@ def evaluate_calvin(
         typer.Option(min=1, help="Actions carried out of each chunk before the policy looks again."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run chains at the same time.")] = 1,
+    dataset: PolicyDatasetOption = None,
 ) -> None:
     """Evaluate a policy on CALVIN: five tasks in a row, told one at a time, from 1,000 starts.
 
@@ -65,7 +68,7 @@ def evaluate_calvin(
     with ProgressBars() as show:
         result = evaluate(
             chain_environment(environment, data, scene, renderer),
-            configuration(environment, scene, renderer, policy, replan),
+            configuration(environment, scene, renderer, policy, replan, dataset),
             policy,
             folder,
             chains=chains,

@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from harp.options import PolicyDatasetOption
+
 console = Console()
 
 
@@ -45,6 +47,7 @@ def evaluate_tabletop(
     films: Annotated[
         int, typer.Option(min=0, help="Successes, and failures, that are filmed of every task.")
     ] = 2,
+    dataset: PolicyDatasetOption = None,
 ) -> None:
     """Let a policy act on the simulated table, and count how often it does what it was told.
 
@@ -75,6 +78,7 @@ def evaluate_tabletop(
             trials=trials,
             seed=seed,
             replan=replan,
+            dataset=dataset,
             workers=workers,
             films=films,
             progress=lambda done, total, successes: show("trials", done, total, f"{successes} succeeded"),

@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from harp.options import PolicyDatasetOption
+
 console = Console()
 
 
@@ -25,6 +27,7 @@ def evaluate_actions(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; default: RUN/evaluation/actions.")
     ] = None,
+    dataset: PolicyDatasetOption = None,
 ) -> None:
     """Compare a policy's actions with those of demonstrations, step by step, without a simulation.
 
@@ -48,6 +51,7 @@ def evaluate_actions(
             folder,
             skip=skip,
             episodes=episodes,
+            dataset=dataset,
             progress=lambda done, total: show("episodes", done, total, ""),
         )
     console.print(result.table())

@@ -35,6 +35,10 @@ VersionDatasetOption = Annotated[
     str | None,
     typer.Option("--dataset", help="Whose latest version is meant, where the lake has several data sets."),
 ]
+PolicyDatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Whose statistics, if the policy has those of several robots."),
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")]
 WorkersOption = Annotated[
     int, typer.Option(min=1, help="More than one run on Ray, each with its part of a batch.")

@@ -94,6 +94,8 @@ class CalvinConfig(BaseModel):
     """Identity of its weights, or the name of a reference."""
     replan: int | None = None
     """Actions carried out of each chunk; all by default."""
+    dataset: str | None = None
+    """Whose statistics, where the policy holds several."""
     protocol: int = PROTOCOL
 
 
@@ -202,7 +204,7 @@ def chain_environment(
 
 
 def configuration(
-    environment: str, scene: str, renderer: str, policy: str, replan: int | None
+    environment: str, scene: str, renderer: str, policy: str, replan: int | None, dataset: str | None = None
 ) -> CalvinConfig:
     """What is evaluated, with the policy known by its weights."""
     return CalvinConfig(
@@ -211,11 +213,13 @@ def configuration(
         renderer=renderer,
         policy=actor_identity(policy),
         replan=replan,
+        dataset=dataset,
     )
 
 
 def _player(
     factory: Factory, policy: str, config: CalvinConfig
 ) -> Callable[[tuple[int, Chain]], ChainResult]:
-    environment, actor = factory(), load_actor(policy, config.environment, config.replan)
+    environment = factory()
+    actor = load_actor(policy, config.environment, config.replan, config.dataset)
     return lambda chain: run_chain(environment, actor, chain[1], chain[0])

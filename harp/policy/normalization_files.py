@@ -98,7 +98,10 @@ def choose(by_dataset: Mapping[str, Normalization], dataset: str | None) -> Norm
         return next(iter(by_dataset.values()))
     if dataset is None or dataset not in by_dataset:
         wanted = "none was chosen" if dataset is None else f"{dataset!r} is none of them"
-        raise UserError(f"There are statistics of {', '.join(by_dataset) or 'no data set'}; {wanted}.")
+        advice = ": name one by --dataset" if by_dataset else ""
+        raise UserError(
+            f"There are statistics of {', '.join(by_dataset) or 'no data set'}; {wanted}{advice}."
+        )
     return by_dataset[dataset]
 
 

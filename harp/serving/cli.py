@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from harp.options import PolicyDatasetOption
+
 app = typer.Typer()
 console = Console()
 
@@ -33,9 +35,7 @@ def serve(
     max_message_mb: Annotated[
         float, typer.Option(min=0.001, help="Largest observation, images and all.")
     ] = 16,
-    dataset: Annotated[
-        str | None, typer.Option(help="Whose statistics, if the policy has those of several robots.")
-    ] = None,
+    dataset: PolicyDatasetOption = None,
 ) -> None:
     """Serve a policy to robots over openpi's websocket protocol.
 

@@ -128,12 +128,13 @@ def actor_identity(policy: str) -> str:
     return f"{folder.name}@{content_id(checkpoint_identity(folder), *contents)}"
 
 
-def load_actor(policy: str, environment: str, replan: int | None = None) -> Actor:
+def load_actor(policy: str, environment: str, replan: int | None = None, dataset: str | None = None) -> Actor:
     """The actor that a command line names.
 
     Args:
         policy: folder of a policy or its run, which acts on the GPU where there is one; `expert` or `noop`.
         environment: name of the entry point whose expert is meant.
+        dataset: whose statistics, where the policy holds several.
 
     Raises:
         UserError: no such policy or expert.
@@ -142,7 +143,7 @@ def load_actor(policy: str, environment: str, replan: int | None = None) -> Acto
         return NoopActor()
     if policy == EXPERT:
         return ExpertActor(_entry("harp.experts", environment))
-    predictor = Predictor.load(find_policy(policy, REFERENCES), device=default_device())
+    predictor = Predictor.load(find_policy(policy, REFERENCES), dataset, default_device())
     return PolicyActor(predictor, replan)
 
 

@@ -48,6 +48,8 @@ class ClosedLoopConfig(BaseModel):
     """Identity of its weights, or the name of a reference."""
     replan: int | None = None
     """Actions carried out of each chunk; all by default."""
+    dataset: str | None = None
+    """Whose statistics, where the policy holds several."""
     protocol: int = PROTOCOL
 
 
@@ -93,6 +95,7 @@ def evaluate_closed_loop(
     trials: int = 60,
     seed: int = 0,
     replan: int | None = None,
+    dataset: str | None = None,
     workers: int = 1,
     films: int = 2,
     progress: Progress = lambda done, total, successes: None,
@@ -107,12 +110,15 @@ def evaluate_closed_loop(
         tasks: of the environment's; all by default.
         seed: of the start states.
         replan: actions carried out of each chunk; all by default.
+        dataset: whose statistics, where the policy holds several.
         films: successes, and failures, that are filmed of every task.
 
     Raises:
         UserError: no such policy or task, a policy of another robot, or a folder with another policy's trials.
     """
-    config = ClosedLoopConfig(environment=environment, policy=actor_identity(policy), replan=replan)
+    config = ClosedLoopConfig(
+        environment=environment, policy=actor_identity(policy), replan=replan, dataset=dataset
+    )
     world = factory()
     try:
         chosen = _chosen(world.tasks, tasks)
@@ -125,7 +131,7 @@ def evaluate_closed_loop(
     def report(results: Sequence[TrialResult]) -> None:
         progress(len(results), len(wanted), sum(one.success for one in results))
 
-    make = partial(_player, factory, environment, policy, replan, out / FILMS, films)
+    make = partial(_player, factory, policy, config, out / FILMS, films)
     results = finished(out / TRIALS, TrialResult, make, wanted, workers, report)
     whole = ClosedLoopResult(environment, config.policy, seed, results)
     (out / TABLE).write_text(whole.markdown())
@@ -150,10 +156,10 @@ def _chosen(available: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
 
 def _player(
     factory: EnvironmentFactory,
-    environment: str,
     policy: str,
-    replan: int | None,
+    config: ClosedLoopConfig,
     films: Path,
     films_wanted: int,
 ) -> Player:
-    return Player(factory(), load_actor(policy, environment, replan), films, films_wanted)
+    actor = load_actor(policy, config.environment, config.replan, config.dataset)
+    return Player(factory(), actor, films, films_wanted)

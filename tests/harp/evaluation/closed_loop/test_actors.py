@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from harp.evaluation.closed_loop.actors import (
     environment_factory,
     load_actor,
 )
+from harp.evaluation.closed_loop.evaluate import evaluate_closed_loop
 from harp.evaluation.closed_loop.rollout import roll_out
 from harp.policy.action_policy import build_action_policy
 from harp.policy.checkpoints import write_policy
@@ -106,6 +108,41 @@ def test_a_policy_is_known_by_its_weights_and_statistics(policy_folder: Path, tm
     statistics["toy"]["action"]["q99"][0] *= 2
     (other / "normalization.json").write_text(json.dumps(statistics))
     assert actor_identity(str(other)) != actor_identity(str(policy_folder))
+
+
+def test_a_policy_of_several_robots_acts_with_the_statistics_that_are_named(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(policy_folder, folder)
+    statistics = json.loads((folder / "normalization.json").read_text())
+    moved = json.loads(json.dumps(statistics["toy"]))
+    for bound in ("q01", "q99"):
+        moved["action"][bound] = [value + 100 for value in moved["action"][bound]]
+    (folder / "normalization.json").write_text(json.dumps({**statistics, "moved": moved}))
+    with pytest.raises(UserError, match=r"statistics of toy, moved; none was chosen: name one by --dataset"):
+        load_actor(str(folder), "toy")
+    for dataset in ("toy", "moved"):
+        evaluate_closed_loop(
+            partial(ToyWorld, tmp_path / dataset),
+            "toy",
+            str(folder),
+            tmp_path / "results" / dataset,
+            tasks=("wait",),
+            trials=1,
+            films=0,
+            dataset=dataset,
+        )
+    with pytest.raises(UserError, match="a run with dataset=moved, now dataset=toy"):
+        evaluate_closed_loop(
+            partial(ToyWorld, tmp_path), "toy", str(folder), tmp_path / "results" / "moved", dataset="toy"
+        )
+    acted = []
+    for dataset in ("toy", "moved"):
+        world = ToyWorld(tmp_path / "diary")
+        roll_out(world, ToyTrial("wait", 1), load_actor(str(folder), "toy", dataset=dataset))
+        acted.append(np.array(world.actions))
+    np.testing.assert_allclose(acted[1][:3], acted[0][:3] + 100, rtol=1e-5)
 
 
 def test_a_policy_acts_on_the_device_that_there_is(
