@@ -304,7 +304,8 @@ def print_run(run: "RunRecord", lake: "Lake", view: "RunView | None" = None) -> 
         )
         return
     print_problems(lake, run, SHOWN_AFTER_A_RUN, view)
-    state = "Published" if run.version_is_new else "Unchanged:"
+    old = "The latest again:" if run.reverted else "Unchanged:"
+    state = "Published" if run.version_is_new else old
     console.print(
         f"{state} version [bold]{run.version_id}[/] in {escape(str(lake.root))}. "
         f"Next: harp report --lake {pasted(lake.root)}",

@@ -77,7 +77,15 @@ def _had_before(lake: Lake, manifest: Manifest, recipe: dict) -> bool:
 
 
 def _changed(a: dict, b: dict) -> dict[str, tuple[Any, Any]]:
-    return {key: pair for key, pair in changed_settings(a, b).items() if not key.startswith(WITHOUT_EFFECT)}
+    """Settings of `a` that have an effect and another value in `b`.
+
+    A key that `a` has not came with a later release, which gave it a default; only options of a reader are kept as given.
+    """
+    return {
+        key: (old, new)
+        for key, (old, new) in changed_settings(a, b).items()
+        if not key.startswith(WITHOUT_EFFECT) and (old is not None or key.startswith("reader."))
+    }
 
 
 def _text(value: Any) -> str:

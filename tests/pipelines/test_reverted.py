@@ -77,6 +77,18 @@ def test_settings_that_change_no_row_do_not_count(lake: Lake) -> None:
     assert found.settings == CHANGE
 
 
+def test_a_key_of_a_later_release_is_no_setting_of_before(lake: Lake) -> None:
+    later = {
+        **OLD,
+        "alignment": {"warp": {"time_weight": 0.5, "view_steps": 4}},
+        "reader": {"options": {"min": 2}},
+    }
+    found = reverted(lake, "new", write(lake.folder, "grown", later), later, is_new=False)
+    assert found is not None
+    assert found.settings == {**CHANGE, "reader.options.min": (None, 2)}
+    assert "view_steps" not in str(found)
+
+
 def test_many_changes_are_counted() -> None:
     settings = {f"verdict.key_{i}": (None, ["a", i]) for i in range(8)}
     sentence = str(Reverted(version_id="new", settings=settings))
