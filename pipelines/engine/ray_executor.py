@@ -4,25 +4,19 @@ Ray starts embedded in the driver's process tree, once for all stages of a run, 
 cluster.
 """
 
-import logging
 import os
 import threading
 from collections.abc import Generator
-from typing import Any
 
 import ray
 
-from harp.ray_address import RayUnavailable, check_ray_address
+from harp.ray_start import connect_ray
 from pipelines.engine.executor import Attempt, Executor, Items, Limits
 from pipelines.engine.ray_pool import Hand, Pool, max_workers
 from pipelines.engine.stage import Resources, Stage
 
-logger = logging.getLogger(__name__)
-
 OBJECT_STORE_BYTES = 256 * 2**20
 """Rows travel, frames do not: Ray's default of 30 % of the memory would only take it from the stages."""
-
-START_ATTEMPTS = 4
 
 
 class RayExecutor(Executor):
@@ -33,15 +27,11 @@ class RayExecutor(Executor):
     Args:
         num_cpus: of the embedded Ray; by default those this process may use.
         num_gpus: of the embedded Ray; by default those it finds.
-        dashboard: serve Ray's dashboard on loopback.
     """
 
-    def __init__(
-        self, num_cpus: int | None = None, num_gpus: int | None = None, dashboard: bool = False
-    ) -> None:
+    def __init__(self, num_cpus: int | None = None, num_gpus: int | None = None) -> None:
         self._num_cpus = num_cpus or len(os.sched_getaffinity(0))
         self._num_gpus = num_gpus
-        self._dashboard = dashboard
         self._owns_ray = False
         self._starting = threading.Lock()
         self._running = 0
@@ -96,34 +86,12 @@ class RayExecutor(Executor):
     def _connect(self) -> None:
         if ray.is_initialized():
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        address = os.environ.get("RAY_ADDRESS")
-        if address:
-            check_ray_address(address)
-        else:
-            # Processes that Ray starts ahead have none of the settings that ours need, and would never be used.
-            os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-            options |= {
-                "num_cpus": self._num_cpus,
-                "num_gpus": self._num_gpus,
-                "include_dashboard": self._dashboard,
-                "object_store_memory": OBJECT_STORE_BYTES,
-            }
-        for attempt in range(1, START_ATTEMPTS + 1):
-            try:
-                ray.init(address=address or "local", **options)
-                break
-            except Exception as error:
-                # Ray gives its processes 15 to 30 s to come up, which a busy machine may exceed. It raises a bare Exception.
-                if address:
-                    raise
-                ray.shutdown()
-                if attempt == START_ATTEMPTS:
-                    raise RayUnavailable(
-                        f"Ray did not start in {START_ATTEMPTS} attempts ({error}): run again when the machine is less "
-                        "busy, or with the local executor."
-                    ) from error
-                logger.warning("Ray did not start (%s); trying again", error)
+        # Processes that Ray starts ahead have none of the settings that ours need, and would never be used.
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+        connect_ray(
+            os.environ.get("RAY_ADDRESS"),
+            num_cpus=self._num_cpus,
+            num_gpus=self._num_gpus,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
         self._owns_ray = True
