@@ -17,6 +17,7 @@ from harp.evaluation.closed_loop.evaluate import default_out, evaluate_closed_lo
 from harp.evaluation.closed_loop.results import ClosedLoopResult
 from harp.progress import ProgressBars
 from harp.recipes import load_stage2_recipe, load_stage3_recipe
+from harp.training.launch import launcher
 from harp.training.policy_run import Start
 from harp.training.progress import bars
 from harp.training.stage2 import train_stage2
@@ -47,7 +48,8 @@ def policy(
         labels: key of a labelling, or `latest`.
         model: folder of the stage-1 run that made them.
         demonstrations: folder of robot demonstrations with actions.
-        out: folder of the runs `stage2` and `stage3`, the evaluation is below the latter.
+        out: folder of the runs `stage2` and `stage3`, the evaluation is below the latter. Where RAY_ADDRESS is set a worker
+            of that cluster trains, which has to see this folder and the others.
         recipe: of both stages.
         stage2_overrides: `key.path=value` changes to the recipe of stage 2.
         stage3_overrides: the same of stage 3.
@@ -72,7 +74,15 @@ def pretrain(lake: Path, labels: str, model: Path, run: Path, recipe: str, overr
     """Stage 2."""
     config = load_stage2_recipe(recipe, overrides)
     with bars() as observers:
-        train_stage2(config, lake, run, labels=(labels,), start=Start(stage1=model), observers=observers)
+        train_stage2(
+            config,
+            lake,
+            run,
+            labels=(labels,),
+            start=Start(stage1=model),
+            launch=launcher(1, run),
+            observers=observers,
+        )
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
@@ -80,7 +90,7 @@ def finetune(stage2: Path, demonstrations: Path, run: Path, recipe: str, overrid
     """Stage 3."""
     config = load_stage3_recipe(recipe, overrides)
     with bars("demonstrations") as observers:
-        train_stage3(config, str(stage2), demonstrations, run, observers=observers)
+        train_stage3(config, str(stage2), demonstrations, run, launch=launcher(1, run), observers=observers)
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)

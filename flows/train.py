@@ -16,8 +16,8 @@ from harp.evaluation.representation import evaluate_representation
 from harp.progress import ProgressBars
 from harp.recipes import load_stage1_recipe
 from harp.training.config import Stage1Config
+from harp.training.launch import launcher
 from harp.training.progress import bars
-from harp.training.ray_workers import OnRay
 from harp.training.stage1 import train_stage1
 from harp.training.stage1_version import begun_on
 
@@ -36,11 +36,12 @@ def train(
 
     Args:
         lake: folder of the lake with the version.
-        out: folder of the run; by default `runs/stage1-<version>`.
+        out: folder of the run; by default `runs/stage1-<version>`. Shared by the machines of a cluster, as the lake.
         version: id, or `latest`; a run in `out` that was begun on it stays with its version.
         recipe: `laptop`, `paper`, or a YAML file.
         overrides: `key.path=value` changes to the recipe.
-        workers: more than one run on Ray, on the cluster at RAY_ADDRESS where that is set.
+        workers: each with a GPU of its own, or all on CPUs where there is none; on the cluster at RAY_ADDRESS where that is
+            set.
         dataset: whose latest version, where the lake has several data sets.
     """
     config = load_stage1_recipe(recipe, overrides or [])
@@ -54,9 +55,8 @@ def train(
 @task(cache_policy=NO_CACHE, **RETRIES)
 def optimize(config: Stage1Config, version: Path, run: Path, workers: int) -> None:
     """All steps that the run has not done yet."""
-    launch = OnRay(workers, run) if workers > 1 else None
     with bars() as observers:
-        train_stage1(config, version, run, launch=launch, observers=observers)
+        train_stage1(config, version, run, launch=launcher(workers, run), observers=observers)
 
 
 @flow(name="evaluate", validate_parameters=True)

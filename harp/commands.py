@@ -14,7 +14,8 @@ from harp.closed_loop_command import evaluate_tabletop
 from harp.open_loop_command import evaluate_actions
 from harp.options import AddressOption, LakeOption, SetOption, VersionDatasetOption, WorkersOption
 from harp.pasting import pasted
-from harp.policy_commands import launcher, train_stage2, train_stage3
+from harp.policy_commands import train_stage2, train_stage3
+from harp.training.launch import launcher
 
 app = typer.Typer()
 console = Console()
@@ -63,7 +64,7 @@ def train_stage1(
     Examples:
 
       harp train stage1 --version latest --lake lake --out runs/stage1 --set training.steps=500
-      harp train stage1 --lake lake --out runs/l2 --row harp-l2 --workers 4 --address ray://head:10001
+      harp train stage1 --lake lake --out runs/l2 --row harp-l2 --workers 4 --address head:6379
     """
     from data_schemas.versions import LATEST
     from harp.data.version import version_folder

@@ -41,8 +41,17 @@ PolicyDatasetOption = Annotated[
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key.path=value.")]
 WorkersOption = Annotated[
-    int, typer.Option(min=1, help="More than one run on Ray, each with its part of a batch.")
+    int,
+    typer.Option(
+        min=1,
+        help="More than one run on Ray, each with its part of a batch and a GPU of its own, or all on CPUs where there is "
+        "no GPU.",
+    ),
 ]
 AddressOption = Annotated[
-    str | None, typer.Option(envvar="RAY_ADDRESS", help="Ray cluster of the workers; default: this machine.")
+    str | None,
+    typer.Option(
+        envvar="RAY_ADDRESS",
+        help="Ray cluster that trains, given on one of its nodes; default: this machine.",
+    ),
 ]

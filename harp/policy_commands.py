@@ -9,10 +9,10 @@ from rich.markup import escape
 
 from harp.options import AddressOption, LakeOption, SetOption, VersionDatasetOption, WorkersOption
 from harp.pasting import pasted
+from harp.training.launch import launcher
 
 if TYPE_CHECKING:
     from harp.training.policy_run import PolicyResult
-    from harp.training.stage1 import Launch
 
 console = Console()
 
@@ -154,15 +154,6 @@ def train_stage3(
             observers=observers,
         )
     report(result, f"The policy is in {escape(str(result.policy))}.")
-
-
-def launcher(workers: int, out: Path, address: str | None) -> "Launch | None":
-    """What starts many workers, or None for this process alone."""
-    if workers == 1:
-        return None
-    from harp.training.ray_workers import OnRay
-
-    return OnRay(workers, out, address)
 
 
 def report(result: "PolicyResult", following: str) -> None:

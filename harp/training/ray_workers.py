@@ -5,11 +5,10 @@ Ray's own checkpoints and reports are not used: a run's folder holds all that it
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 import torch
@@ -18,7 +17,9 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from data_schemas.errors import UserError
-from harp.ray_address import check_ray_address
+from harp.ray_start import connect_ray
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 4 * 3600
 """How long workers wait for each other: one may compute frozen features for long while another has them."""
@@ -26,11 +27,12 @@ TIMEOUT_SECONDS = 4 * 3600
 
 @dataclass(frozen=True)
 class OnRay:
-    """Runs a function on many workers, each on a GPU of its own where the cluster has that many, else on CPUs."""
+    """Runs a function on workers, each on a GPU of its own, or all on CPUs where the cluster has no GPU."""
 
     workers: int
     storage: Path
-    """For Ray Train's own records; shared by the machines of the cluster."""
+    """Folder of the run, for Ray Train's own records, too. All machines of the cluster have to see it under this path: Ray
+    refuses to begin otherwise."""
     address: str | None = None
     """Ray cluster; by default the one at RAY_ADDRESS, or one on this machine for the time of the call."""
 
@@ -38,16 +40,13 @@ class OnRay:
         """Call `worker` with its device on every worker.
 
         Raises:
-            UserError: the cluster has too few CPUs, or does not answer.
+            UserError: the cluster has too few CPUs, too few GPUs though it has some, or does not answer.
             Exception: what the first worker to fail raised.
         """
         with self._connected():
-            resources = ray.cluster_resources()
-            if resources.get("CPU", 0) < self.workers:
-                raise UserError(
-                    f"{self.workers} workers need as many CPUs; the Ray cluster has {resources.get('CPU', 0):.0f}."
-                )
-            gpus = resources.get("GPU", 0) >= self.workers
+            gpus = use_gpus(self.workers, ray.cluster_resources())
+            what = "GPU" if gpus else "CPU worker"
+            logger.info("Training on %d %s%s", self.workers, what, "" if self.workers == 1 else "s")
             trainer = TorchTrainer(
                 lambda: worker(get_device()),
                 torch_config=TorchConfig(backend="nccl" if gpus else "gloo", timeout_s=TIMEOUT_SECONDS),
@@ -65,15 +64,28 @@ class OnRay:
         if ray.is_initialized():
             yield
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         address = self.address or os.environ.get("RAY_ADDRESS")
-        own: dict[str, Any] = {}
-        if address:
-            check_ray_address(address)
-        else:
-            own = {"num_cpus": max(self.workers, os.cpu_count() or 1), "include_dashboard": False}
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+        connect_ray(address, num_cpus=max(self.workers, os.cpu_count() or 1))
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def use_gpus(workers: int, cluster: Mapping[str, float]) -> bool:
+    """Whether every worker gets a GPU, given the cluster's resources as Ray names them.
+
+    Raises:
+        UserError: it has too few CPUs, or GPUs but too few, which to leave idle would be a silent loss.
+    """
+    cpus, gpus = int(cluster.get("CPU", 0)), int(cluster.get("GPU", 0))
+    if cpus < workers:
+        needed = "1 worker needs a CPU" if workers == 1 else f"{workers} workers need as many CPUs"
+        raise UserError(f"{needed}; the Ray cluster has {cpus}.")
+    if 0 < gpus < workers:
+        raise UserError(
+            f"{workers} workers want a GPU each and the Ray cluster has {gpus}: give --workers {gpus}, or hide the GPUs to "
+            "train on CPUs on purpose (CUDA_VISIBLE_DEVICES= before the command on this machine, ray start --num-gpus 0 "
+            "on the nodes of a cluster)."
+        )
+    return gpus > 0
