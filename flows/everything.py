@@ -71,10 +71,10 @@ def everything(
         labels = label(str(lake), str(run), version, executor="local", precision="auto")
     policy(
         str(lake),
-        labels,
-        str(run),
         str(robot),
         str(folder),
+        labels,
+        str(run),
         POLICY_RECIPE,
         stage2_overrides=[*STAGE2, *(stage2_overrides or [])],
         stage3_overrides=[*STAGE3, *(stage3_overrides or [])],

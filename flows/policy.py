@@ -9,9 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from data_schemas.episodes import read_collection
 from data_schemas.storage import location
+from data_schemas.versions import LATEST
 from flows.artifacts import tolerated
-from flows.parameters import Change, Count, Text
+from flows.parameters import Change, Count, DatasetName, Text
 from flows.retries import RETRIES
+from flows.versions import find_version, stage1_run
 from harp.evaluation.closed_loop.actors import environment_factory
 from harp.evaluation.closed_loop.evaluate import default_out, evaluate_closed_loop
 from harp.evaluation.closed_loop.results import ClosedLoopResult
@@ -27,10 +29,10 @@ from harp.training.stage3 import train_stage3
 @flow(name="policy", validate_parameters=True)
 def policy(
     lake: Text,
-    labels: Text,
-    model: Text,
     demonstrations: Text,
     out: Text,
+    labels: Text = "latest",
+    model: Text | None = None,
     recipe: Text = "tiny",
     stage2_overrides: list[Change] | None = None,
     stage3_overrides: list[Change] | None = None,
@@ -38,6 +40,7 @@ def policy(
     tasks: list[Text] | None = None,
     trials: Count = 60,
     workers: Count = 1,
+    dataset: DatasetName | None = None,
 ) -> None:
     """Pretrain a policy on latent actions, train its action head on demonstrations, and let it act.
 
@@ -45,11 +48,11 @@ def policy(
 
     Args:
         lake: folder of the lake with the labels.
-        labels: key of a labelling, or `latest`.
-        model: folder of the stage-1 run that made them.
         demonstrations: folder of robot demonstrations with actions.
         out: folder of the runs `stage2` and `stage3`, the evaluation is below the latter. Where RAY_ADDRESS is set a worker
             of that cluster trains, which has to see this folder and the others.
+        labels: key of a labelling, or `latest`, the newest that the model made.
+        model: folder of the stage-1 run that made them; by default that of flow `train` on the latest version.
         recipe: of both stages.
         stage2_overrides: `key.path=value` changes to the recipe of stage 2.
         stage3_overrides: the same of stage 3.
@@ -57,9 +60,11 @@ def policy(
         tasks: of the environment; all by default.
         trials: of each task.
         workers: processes that run trials at the same time.
+        dataset: whose latest version, where the lake has several data sets.
     """
     folder = Path(out)
-    pretrain(location(lake), labels, Path(model), folder / "stage2", recipe, stage2_overrides or [])
+    stage1 = Path(model) if model else stage1_run(find_version(lake, LATEST, dataset))
+    pretrain(location(lake), labels, stage1, folder / "stage2", recipe, stage2_overrides or [])
     finetune(folder / "stage2", Path(demonstrations), folder / "stage3", recipe, stage3_overrides or [])
     seed = read_collection(Path(demonstrations)).seed
     result = act(folder / "stage3", environment, tasks or [], trials, seed, workers)

@@ -60,15 +60,24 @@ def optimize(config: Stage1Config, version: Path, run: Path, workers: int) -> No
 
 
 @flow(name="evaluate", validate_parameters=True)
-def evaluate(run: Text) -> None:
+def evaluate(
+    run: Text | None = None,
+    lake: Text = "lake",
+    version: Text = "latest",
+    dataset: DatasetName | None = None,
+) -> None:
     """Retrieval and paired distance on held-out pairs, before and after stage 1; the table becomes an artifact.
 
     Args:
-        run: folder of a finished stage-1 run.
+        run: folder of a finished stage-1 run; by default that of flow `train` on the version.
+        lake: folder of the lake with the version.
+        version: id, or `latest`.
+        dataset: whose latest version, where the lake has several data sets.
     """
+    folder = Path(run) if run else stage1_run(find_version(lake, version, dataset))
     with ProgressBars() as moved:
-        evaluation = evaluate_representation(Path(run), progress=moved)
+        evaluation = evaluate_representation(folder, progress=moved)
     with tolerated("the table of results"):
         create_markdown_artifact(
-            evaluation.markdown(), key="representation", description=f"stage-1 run {run}"
+            evaluation.markdown(), key="representation", description=f"stage-1 run {folder}"
         )
