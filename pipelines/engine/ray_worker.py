@@ -58,7 +58,7 @@ class Worker:
 def start_worker(resources: Resources) -> Any:
     """A new actor that takes these resources of the cluster, and sees no other GPU."""
     # Set before the worker starts: libraries read them once, when they load.
-    variables = dict.fromkeys(THREAD_SETTINGS, str(max(1, int(resources.cpus))))
+    variables: dict[str, str] = dict.fromkeys(THREAD_SETTINGS, str(max(1, int(resources.cpus))))
     if not resources.gpus:
         # Ray hides the GPUs of others only from workers that have one: those of no GPU would all load onto the first.
         variables["CUDA_VISIBLE_DEVICES"] = ""
