@@ -9,6 +9,7 @@ beside it the error of stretching the human clip linearly.
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from rich.table import Table
 from benchmarks.cues import objects, wrists
 from data_schemas.demonstrations import Demonstration
 from pipelines.engine.lake import Lake
-from pipelines.inputs import Annotated
-from pipelines.quality.report.curated import Curated, load_curated
+from pipelines.inputs import Annotated, VerdictInput
+from pipelines.outlines import RunView
 from pipelines.runs import latest_run
 from simulation.ground_truth import GroundTruth
 
@@ -47,12 +48,14 @@ def wrist_score(clip: Annotated, folder: Path) -> wrists.Score | None:
     return wrists.Score(clip.demonstration, error, clip.wrist.visible, np.asarray(visible))
 
 
-def alignment_table(curated: Curated, folder: Path) -> Table:
+def alignment_table(subjects: Iterable[VerdictInput], folder: Path) -> Table:
     """Error per task, of the alignment and of a linear stretch."""
     errors: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for pair_id, alignment in curated.alignments.items():
-        robot = curated.halves[pair_id][1].demonstration
-        length = curated.halves[pair_id][0].demonstration.num_frames
+    for subject in subjects:
+        if subject.alignment is None or subject.human is None or subject.robot is None:
+            continue
+        alignment, robot = subject.alignment, subject.robot.demonstration
+        length = subject.human.demonstration.num_frames
         true = np.load(folder / f"{scene(robot)}.correspondence.npz")["human_index"]
         linear = np.linspace(0, length - 1, len(true))
         error = [
@@ -80,21 +83,23 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="made by `harp simulate tabletop`")
     arguments = parser.parse_args()
     lake, truth = Lake(arguments.lake), arguments.folder / "ground_truth"
-    curated = load_curated(lake, latest_run(lake))
+    view = RunView.of(lake, latest_run(lake))
+    subjects = view.verdict_inputs(list(view.subjects)).values()
+    clips = [side for subject in subjects for side in (subject.human, subject.robot) if side is not None]
     console = Console(width=140)
 
-    found = [score for clip in curated.annotated.values() if (score := wrist_score(clip, truth))]
+    found = [score for clip in clips if (score := wrist_score(clip, truth))]
     for embodiment in ("human", "robot"):
-        clips = [score for score in found if score.demonstration.embodiment == embodiment]
-        console.print(wrists.describe(embodiment, clips), highlight=False)
+        scores = [score for score in found if score.demonstration.embodiment == embodiment]
+        console.print(wrists.describe(embodiment, scores), highlight=False)
 
     tracks: dict[tuple[str, str], list[objects.Score]] = defaultdict(list)
-    for clip in curated.annotated.values():
+    for clip in clips:
         known = np.load(truth / f"{scene(clip.demonstration)}.npz")
         group = task(clip.demonstration), clip.demonstration.embodiment
         tracks[group].append(objects.score(clip.objects, dict(known)))
     console.print(objects.table(tracks))
-    console.print(alignment_table(curated, truth))
+    console.print(alignment_table(subjects, truth))
 
 
 if __name__ == "__main__":

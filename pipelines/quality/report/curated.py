@@ -1,87 +1,114 @@
-"""What a report shows of a curation: the rows of its latest run, joined."""
+"""What the report says of a whole run in numbers, from a few columns of its tables.
 
+The rows behind them are gigabytes where there are 200,000 clips: those of the pairs that are drawn come from
+`RunView.verdict_inputs`, as the verdicts had them.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from data_schemas.camera import CameraMotion
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from data_schemas.cues import ObjectTrack, WristTrack
-from data_schemas.demonstrations import Demonstration
 from data_schemas.pairs import Alignment, Verdict
-from data_schemas.storage import location
 from pipelines.engine.lake import Lake
-from pipelines.inputs import Annotated
-from pipelines.outlines import RunView, SubjectOutline
+from pipelines.outlines import Outline, RunView
 from pipelines.runs import RunRecord
+
+Shares = dict[str, list[float]]
+"""Embodiment -> share of frames in which a cue is visible, of every clip that has the cue."""
+
+
+class Judged(NamedTuple):
+    """A verdict in short."""
+
+    subject_id: str
+    kind: str
+    """`pair`, `human` or `robot`."""
+    accepted: bool
+    reasons: list[str]
+
+
+class Aligned(NamedTuple):
+    """An alignment in short."""
+
+    cue: str
+    cost: float
 
 
 @dataclass(frozen=True)
 class Curated:
-    """Everything under the keys of one run; missing tables give empty collections."""
+    """Of the run's own clips and subjects; the lake may hold others. Missing tables give empty collections."""
 
-    demonstrations: list[Demonstration]
-    annotated: dict[str, Annotated]
-    """Demonstration id -> clip with its cues."""
-    halves: dict[str, tuple[Annotated, Annotated]]
-    """Pair id -> (human, robot)."""
-    subjects: dict[str, SubjectOutline]
-    """Subject id -> what verdicts are about."""
-    alignments: dict[str, Alignment]
-    verdicts: list[Verdict]
+    num_clips: int
+    verdicts: list[Judged]
     """Rejected ones first."""
+    alignments: dict[str, Aligned]
+    """By pair id."""
+    wrists: Shares
+    objects: Shares
     models: list[str]
     limits: dict[str, Any]
     """Configuration of the verdicts."""
 
-    def cue(self, pair_id: str) -> str | None:
-        """What a pair was aligned on."""
-        alignment = self.alignments.get(pair_id)
-        return alignment.cue if alignment else None
-
-    def subject(self, subject_id: str) -> Demonstration:
-        """The demonstration that stands for a verdict's subject: a pair's robot half, or the single clip."""
-        return self.annotated[self.subjects[subject_id].reference.demonstration_id].demonstration
+    @property
+    def pairs(self) -> list[Judged]:
+        return [verdict for verdict in self.verdicts if verdict.kind == "pair"]
 
 
-def load_curated(lake: Lake, run: RunRecord) -> Curated:
-    """Read and join the tables of a run."""
+def load_curated(lake: Lake, run: RunRecord, view: RunView) -> Curated:
+    """Read what the tables say of a run."""
     keys = run.stage_keys
-    root = location(run.raw_root)
-    view = RunView.of(lake, run)
-    demonstrations, pairs, subjects = [], {}, {}
-    if "ingest" in keys:
-        # The stages were given these: of files of equal content one, and ids that say which cue came late.
-        items = [outline.item_id for outline in view.outlines.values()]
-        demonstrations = list(lake.read(Demonstration, keys["ingest"], items).values())
-        pairs, subjects = view.pairs, view.subjects
-    wrists = lake.read(WristTrack, keys["wrist_tracks"]) if "wrist_tracks" in keys else {}
-    objects = lake.read(ObjectTrack, keys["object_tracks"]) if "object_tracks" in keys else {}
-    cameras = lake.read(CameraMotion, keys["camera_motion"]) if "camera_motion" in keys else {}
-    alignments = lake.read(Alignment, keys["alignments"]) if "alignments" in keys else {}
-    verdicts = lake.read(Verdict, keys["verdicts"]) if "verdicts" in keys else {}
-    annotated = {
-        d.demonstration_id: Annotated(
-            d,
-            root,
-            wrists.get(d.demonstration_id),
-            objects.get(d.demonstration_id),
-            cameras.get(d.demonstration_id),
-        )
-        for d in demonstrations
-    }
-    halves = {
-        pair_id: (annotated[pair.human.demonstration_id], annotated[pair.robot.demonstration_id])
-        for pair_id, pair in pairs.items()
-    }
-    shown = [v for v in verdicts.values() if v.subject_id in subjects]
-    sources = {track.source for track in (*wrists.values(), *objects.values())}
-    sources |= {track.box_source for track in objects.values()}
+    # A run that was stopped early has no keys of the stages that it did not come to.
+    clips = view.outlines if "ingest" in keys else {}
+    subjects = view.subjects if "ingest" in keys else {}
+    verdicts, alignments = [], {}
+    if "verdicts" in keys:
+        rows = lake.records(Verdict, keys["verdicts"], ["kind", "accepted", "reasons"])
+        verdicts = [Judged(**_renamed(row)) for row in rows if row["item_id"] in subjects]
+    if "alignments" in keys:
+        ids, *columns = lake.columns(Alignment, keys["alignments"], ["item_id", "cue", "cost"])
+        aligned = map(Aligned, *columns)
+        alignments = {i: one for i, one in zip(ids, aligned, strict=True) if i in subjects}
+    shares: dict[str, Shares] = {}
+    models: set[str] = set()
+    for stage, row_class, sources in (
+        ("wrist_tracks", WristTrack, ["source"]),
+        ("object_tracks", ObjectTrack, ["source", "box_source"]),
+    ):
+        table = None
+        if stage in keys:
+            table = lake.table(row_class, keys[stage], ["item_id", "visible", *sources])
+            models |= {model for name in sources for model in pc.unique(table[name]).to_pylist()}
+        shares[stage] = _shares(table, clips)
     return Curated(
-        demonstrations=demonstrations,
-        annotated=annotated,
-        halves=halves,
-        subjects=subjects,
+        num_clips=len(clips),
+        verdicts=sorted(verdicts, key=lambda v: (v.accepted, v.kind, v.subject_id)),
         alignments=alignments,
-        verdicts=sorted(shown, key=lambda v: (v.accepted, v.kind, v.subject_id)),
-        models=sorted(sources),
+        wrists=shares["wrist_tracks"],
+        objects=shares["object_tracks"],
+        models=sorted(models),
         limits=run.recipe.get("verdict", {}),
     )
+
+
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"subject_id" if name == "item_id" else name: value for name, value in row.items()}
+
+
+def _shares(table: pa.Table | None, clips: Mapping[str, Outline]) -> Shares:
+    """Of the clips among the rows of a table, a batch at a time: the flags of all frames are bits there, not bytes."""
+    found: Shares = {"human": [], "robot": []}
+    for batch in table.to_batches() if table is not None else ():
+        flags = batch.column("visible")
+        ends = np.cumsum(flags.value_lengths().to_numpy())
+        seen = np.concatenate([[0], np.cumsum(flags.flatten().to_numpy(zero_copy_only=False))])
+        starts = np.concatenate([[0], ends[:-1]])
+        shares = (seen[ends] - seen[starts]) / np.maximum(ends - starts, 1)
+        for item_id, share in zip(batch.column("item_id").to_pylist(), shares.tolist(), strict=True):
+            if item_id in clips:
+                found[clips[item_id].embodiment].append(share)
+    return found

@@ -109,12 +109,13 @@ def training_curves(steps: Sequence[int], curves: Mapping[str, Sequence[float]],
 
 
 def _cue_height(cue: str, clip: Annotated) -> np.ndarray:
-    """(T,) upwards, NaN where not visible; all NaN where the cue is no point in the image."""
+    """(T,) upwards, NaN where not visible or the camera is lost; all NaN where the cue is no point in the image."""
+    known = True if clip.camera is None else clip.camera.known
     if cue == "wrist" and clip.wrist is not None:
         points = clip.against_scene(clip.wrist.points)
-        return -np.where(clip.wrist.visible, points[:, 1], np.nan)
+        return -np.where(clip.wrist.visible & known, points[:, 1], np.nan)
     if cue == "object" and clip.objects is not None:
-        seen = clip.objects.visible
+        seen = clip.objects.visible & np.reshape(known, (-1, 1))
         points = clip.against_scene(clip.objects.points)
         total = np.where(seen, points[:, :, 1], 0.0).sum(axis=1)
         count = seen.sum(axis=1)

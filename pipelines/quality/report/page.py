@@ -1,6 +1,8 @@
 """Puts the report together: reads the lake, draws, and renders one HTML file that loads nothing from elsewhere."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -12,23 +14,24 @@ from markupsafe import Markup
 
 from data_schemas.errors import BadInput, UserError
 from data_schemas.ledger import LedgerEntry
-from data_schemas.pairs import Verdict
 from data_schemas.versions import Manifest
 from harp.training.run_folder import check_stage
 from pipelines.engine.lake import Lake
 from pipelines.engine.worker import EXCEPTION, SYSTEM_ERROR
+from pipelines.inputs import VerdictInput
 from pipelines.left_out import problems
+from pipelines.outlines import RunView
 from pipelines.quality.report import figures
 from pipelines.quality.report.acting import policy_section
 from pipelines.quality.report.contact_sheets import pair_sheet, picture_source
-from pipelines.quality.report.curated import Curated, load_curated
+from pipelines.quality.report.curated import Curated, Judged, load_curated
 from pipelines.quality.report.learned import evaluation_section, training_section
+from pipelines.quality.report.verdict_table import verdict_table
 from pipelines.runs import latest_run
 from pipelines.shards.publish import load_manifest
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 MAX_PROBLEMS = 30
-METRICS_SHOWN = 6
 
 
 def write_report(
@@ -58,7 +61,8 @@ def write_report(
         if folder is not None:
             check_stage(folder, stage)
     run = latest_run(lake, dataset)
-    curated = load_curated(lake, run)
+    view = RunView.of(lake, run)
+    curated = load_curated(lake, run, view)
     manifest = load_manifest(lake, run.version_id) if run.version_id else None
     troubles = problems(lake, run)
     evaluation = evaluation_section(training) if training else None
@@ -76,9 +80,9 @@ def write_report(
             stages=run.stages,
             problems=[_problem(entry) for entry in troubles[:MAX_PROBLEMS]],
             more_problems=max(0, len(troubles) - MAX_PROBLEMS),
-            pairs=[_pair_card(curated, v) for v in _worth_showing(curated, max_pairs)],
-            verdicts=[_verdict_row(curated, v) for v in curated.verdicts],
-            verdict_metrics=_metric_names(curated),
+            pairs=_pair_cards(view, worth_showing(curated, max_pairs)),
+            rejected_for=Counter(r for v in curated.verdicts for r in v.reasons).most_common(),
+            verdicts=verdict_table(lake, run, view, curated.verdicts),
             histograms=[Markup(svg) for svg in _histograms(curated)],
             training=training_section(training) if training else None,
             evaluation=evaluation,
@@ -126,14 +130,14 @@ def _headline(
     evaluation: dict[str, Any] | None,
     acting: dict[str, Any] | None,
 ) -> list[tuple[str, str]]:
-    pairs = [v for v in curated.verdicts if v.kind == "pair"]
+    pairs = curated.pairs
     tiles = [
-        (str(len(curated.demonstrations)), "clips read"),
-        (f"{sum(v.accepted for v in pairs)} of {len(pairs)}", "pairs accepted"),
+        (f"{curated.num_clips:,}", "clips read"),
+        (f"{sum(v.accepted for v in pairs):,} of {len(pairs):,}", "pairs accepted"),
     ]
     if manifest is not None:
         tiles.append((f"{manifest.counts.get('frames', 0):,}", "frames published"))
-        tiles.append((str(manifest.counts.get("held_out_pairs", 0)), "pairs held out for evaluation"))
+        tiles.append((f"{manifest.counts.get('held_out_pairs', 0):,}", "pairs held out for evaluation"))
     if evaluation is not None:
         tiles.append((evaluation["headline"], "average R@1 in %, before → after stage 1"))
     if acting is not None and acting["headline"]:
@@ -141,21 +145,31 @@ def _headline(
     return tiles
 
 
-def _worth_showing(curated: Curated, count: int) -> list[Verdict]:
-    pairs = [v for v in curated.verdicts if v.kind == "pair"]
-    rejected = [v for v in pairs if not v.accepted]
-    accepted = [v for v in pairs if v.accepted]
+def worth_showing(curated: Curated, count: int) -> list[Judged]:
+    """Pairs to draw: some that were rejected, and of the accepted ones the best, the worst and what lies between."""
+    rejected = [v for v in curated.pairs if not v.accepted]
+    accepted = [v for v in curated.pairs if v.accepted]
     # Evenly through the range of costs, so that the worst accepted ones are among those shown.
-    accepted.sort(key=lambda v: v.metrics.get("alignment_cost", 0.0))
+    costs = {i: alignment.cost for i, alignment in curated.alignments.items()}
+    accepted.sort(key=lambda v: costs.get(v.subject_id, 0.0))
     rejected = rejected[: count // 2] if len(accepted) > count // 2 else rejected[:count]
     room = min(count - len(rejected), len(accepted))
     chosen = np.linspace(0, len(accepted) - 1, room).round().astype(int) if room else []
     return [*rejected, *(accepted[i] for i in chosen)]
 
 
-def _pair_card(curated: Curated, verdict: Verdict) -> dict[str, Any]:
-    human, robot = curated.halves[verdict.subject_id]
-    alignment = curated.alignments.get(verdict.subject_id)
+def _pair_cards(view: RunView, verdicts: Sequence[Judged]) -> list[dict[str, Any]]:
+    if not verdicts:
+        return []
+    rows = view.verdict_inputs([verdict.subject_id for verdict in verdicts])
+    return [pair_card(rows[verdict.subject_id], verdict) for verdict in verdicts]
+
+
+def pair_card(pair: VerdictInput, verdict: Judged) -> dict[str, Any]:
+    """A pair as the verdict saw it: frames, cues, alignment."""
+    human, robot, alignment = pair.human, pair.robot, pair.alignment
+    assert human is not None
+    assert robot is not None
     facts = [f"human {human.demonstration.num_frames} frames, robot {robot.demonstration.num_frames} frames"]
     if alignment is not None:
         facts.append(f"aligned on the {alignment.cue} cue, cost {alignment.cost:.3f}")
@@ -175,47 +189,22 @@ def _pair_card(curated: Curated, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _metric_names(curated: Curated) -> list[str]:
-    names = [name for v in curated.verdicts for name in v.metric_names]
-    return list(dict.fromkeys(names))[:METRICS_SHOWN]
-
-
-def _verdict_row(curated: Curated, verdict: Verdict) -> dict[str, Any]:
-    metrics = verdict.metrics
-    clip = curated.subject(verdict.subject_id)
-    values = [metrics.get(name, float("nan")) for name in _metric_names(curated)]
-    return {
-        "label": clip.source,
-        "instruction": clip.instruction,
-        "accepted": verdict.accepted,
-        "reasons": verdict.reasons,
-        "metrics": ["–" if np.isnan(value) else f"{value:.2f}" for value in values],
-    }
-
-
 def _histograms(curated: Curated) -> list[str]:
     costs = []
     for title, cues, limit in (
         ("Alignment cost, tracks", ("wrist", "object"), "max_alignment_cost"),
         ("Alignment cost, image features", ("features",), "max_feature_cost"),
     ):
-        aligned = [v for v in curated.verdicts if v.kind == "pair" and curated.cue(v.subject_id) in cues]
+        aligned = [
+            (v.accepted, alignment.cost)
+            for v in curated.pairs
+            if (alignment := curated.alignments.get(v.subject_id)) and alignment.cue in cues
+        ]
         if aligned:
-            accepted, rejected = (
-                [curated.alignments[v.subject_id].cost for v in aligned if v.accepted is wanted]
-                for wanted in (True, False)
-            )
+            accepted, rejected = ([c for a, c in aligned if a is wanted] for wanted in (True, False))
             costs.append(figures.cost_histogram(title, accepted, rejected, curated.limits.get(limit)))
-    wrists: dict[str, list[float]] = {"human": [], "robot": []}
-    objects: dict[str, list[float]] = {"human": [], "robot": []}
-    for clip in curated.annotated.values():
-        embodiment = clip.demonstration.embodiment
-        if clip.wrist is not None:
-            wrists[embodiment].append(float(clip.wrist.visible.mean()))
-        if clip.objects is not None:
-            objects[embodiment].append(float(clip.objects.visible.mean()))
     return [
         *costs,
-        figures.share_histogram("Wrist or end effector visible", wrists),
-        figures.share_histogram("Object keypoints visible", objects),
+        figures.share_histogram("Wrist or end effector visible", curated.wrists),
+        figures.share_histogram("Object keypoints visible", curated.objects),
     ]

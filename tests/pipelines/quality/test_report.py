@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from data_schemas.camera import CameraMotion
+from data_schemas.cues import WristTrack
+from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import UserError
 from data_schemas.pairs import Alignment, Verdict
 from harp.recipes import load_stage2_recipe
 from harp.training.run_folder import RunFolder
 from pipelines.engine.lake import Lake
-from pipelines.inputs import Annotated
+from pipelines.inputs import Annotated, VerdictInput
+from pipelines.pairing import Pair
 from pipelines.quality.report import figures, page
 from pipelines.quality.report.contact_sheets import clip_row, stack_rows
-from pipelines.quality.report.curated import Curated
+from pipelines.quality.report.curated import Aligned, Curated, Judged
+from pipelines.runs import RunRecord, StageRecord, new_run_id, save_run
 from tests.pipelines.objects.conftest import make_clip
 from tests.pipelines.objects.test_agreement import lake
 from tests.pipelines.objects.test_stage import payload
@@ -33,9 +37,8 @@ def aligned(clip: Annotated) -> Alignment:
 
 
 def card(clip: Annotated) -> dict:
-    verdict = Verdict("p", "pair", True, [], [], [])
-    curated = Curated([], {}, {"p": (clip, clip)}, {}, {"p": aligned(clip)}, [verdict], [], {})
-    return page._pair_card(curated, verdict)
+    pair = VerdictInput("p", clip, clip, aligned(clip), False)
+    return page.pair_card(pair, Judged("p", "pair", True, []))
 
 
 def test_a_pair_whose_videos_are_gone_keeps_its_card(clip: Annotated) -> None:
@@ -63,6 +66,60 @@ def test_heights_are_those_in_the_scene(clip: Annotated) -> None:
     camera = CameraMotion("d", "made@1", transforms, np.ones(len(frames), np.float32))
     moving = figures._cue_height("wrist", replace(clip, camera=camera))
     np.testing.assert_allclose(moving, still - 2.0 * frames, atol=1e-3)
+
+
+def curated_pair(folder: Path, clip: Annotated, moving: list[str]) -> Lake:
+    """A lake with one pair, whose camera motion was not found."""
+    made = Lake(folder)
+    sides = {
+        side: replace(clip.demonstration, demonstration_id=side, embodiment=side, pair_key="p", source=side)
+        for side in ("human", "robot")
+    }
+    pair_id = Pair(*sides.values()).pair_id
+    made.append(Demonstration, "ingest-key", list(sides.items()))
+    assert clip.wrist is not None
+    tracks = [(side, replace(clip.wrist, demonstration_id=side)) for side in sides]
+    made.append(WristTrack, "wrist_tracks-key", tracks)
+    made.append(Alignment, "alignments-key", [(pair_id, replace(aligned(clip), pair_id=pair_id))])
+    made.append(
+        Verdict, "verdicts-key", [(pair_id, Verdict(pair_id, "pair", False, ["camera_lost"], [], []))]
+    )
+    record = RunRecord(
+        run_id=new_run_id("made"), dataset="made", recipe={"camera": {"moving": moving}}, executor="local",
+        raw_root=str(clip.raw_root), started_at="2026-01-01T00:00:00", sources=list(sides),
+        stages=[
+            StageRecord(
+                name=name, key=f"{name}-key", total=1, processed=1, already_done=0, done=1, filtered={}, failed={},
+                seconds=0.0,
+            )
+            for name in ("ingest", "wrist_tracks", "camera_motion", "object_tracks", "alignments", "verdicts")
+        ],
+    )  # fmt: skip
+    save_run(made, record)
+    return made
+
+
+@pytest.mark.parametrize("moving", [[], ["human"]])
+def test_a_camera_that_moves_and_is_not_known_does_not_stand_still(
+    clip: Annotated, tmp_path: Path, moving: list[str]
+) -> None:
+    page.write_report(curated_pair(tmp_path / "lake", clip, moving), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert text.count('class="sheet"') == 1
+    assert "camera_lost 1" in text
+    assert "DTW path" in text
+    assert ("height in image" in text) == (not moving)
+
+
+def test_pairs_worth_showing_are_rejected_ones_and_the_whole_range_of_costs() -> None:
+    verdicts = [Judged(f"r{i}", "pair", False, ["static_clip"]) for i in range(9)]
+    verdicts += [Judged(f"h{i}", "human", True, []) for i in range(9)]
+    verdicts += [Judged(f"a{i}", "pair", True, []) for i in range(9)]
+    alignments = {f"a{i}": Aligned("wrist", (5 * i) % 9 / 10) for i in range(9)}
+    curated = Curated(27, verdicts, alignments, {}, {}, [], {})
+    shown = [verdict.subject_id for verdict in page.worth_showing(curated, 6)]
+    assert shown[:3] == ["r0", "r1", "r2"]
+    assert [alignments[i].cost for i in shown[3:]] == [0.0, 0.4, 0.8]
 
 
 def test_a_cue_that_is_nowhere_seen_on_both_sides_at_once_is_not_plotted(
