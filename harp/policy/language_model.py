@@ -14,7 +14,7 @@ from transformers.initialization import no_init_weights
 from data_schemas.errors import UserError
 from harp.policy import language_attention
 from harp.policy.config import LanguageModelConfig
-from harp.weights.tensors import open_tensors
+from harp.weights.tensors import open_tensors, shape_of
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 NEW_ROW_SPREAD = 0.01
@@ -44,7 +44,7 @@ def load_language_model(config: LanguageModelConfig, folder: Path | None) -> Lla
         for name, parameter in model.named_parameters():
             grows = name in (EMBEDDING, HEAD)
             expected = (config.vocabulary, *parameter.shape[1:]) if grows else tuple(parameter.shape)
-            found = tuple(tensors[name].shape) if name in tensors else None
+            found = shape_of(tensors, name) if name in tensors else None
             if found != expected:
                 wrong.append(f"{name} {expected} (found {found or 'nothing'})")
                 continue

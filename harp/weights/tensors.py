@@ -39,6 +39,11 @@ def open_tensors(path: Path) -> Mapping[str, Tensor]:
     raise UserError(f"{path} is no checkpoint: expected .safetensors or {', '.join(TORCH_SUFFIXES)}.")
 
 
+def shape_of(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    """Shape of a tensor of `open_tensors`, which is not read for it where the file says it beforehand."""
+    return tensors.shape(name) if isinstance(tensors, _SafeTensors) else tuple(tensors[name].shape)
+
+
 class _SafeTensors(Mapping[str, Tensor]):
     def __init__(self, files: list[Path]) -> None:
         self._file_of: dict[str, Any] = {}
@@ -51,6 +56,9 @@ class _SafeTensors(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         return self._file_of[name].get_tensor(name)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._file_of[name].get_slice(name).get_shape())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file_of)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from data_schemas.errors import UserError
-from harp.weights.tensors import open_tensors
+from harp.weights.tensors import open_tensors, shape_of
 
 
 class Payload:
@@ -25,6 +25,15 @@ def test_safetensors_shards_and_torch_files_read_alike(tmp_path: Path) -> None:
         tensors = open_tensors(tmp_path / path)
         assert set(tensors) == set(state)
         assert all(torch.equal(tensors[name], tensor) for name, tensor in state.items())
+
+
+def test_shapes_are_known_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file({"a": torch.randn(2, 3), "b": torch.tensor(1.0)}, tmp_path / "one.safetensors")
+    torch.save({"a": torch.randn(2, 3)}, tmp_path / "one.pt")
+    assert shape_of(open_tensors(tmp_path / "one.pt"), "a") == (2, 3)
+    tensors = open_tensors(tmp_path / "one.safetensors")
+    monkeypatch.delattr(type(tensors), "__getitem__")
+    assert (shape_of(tensors, "a"), shape_of(tensors, "b")) == ((2, 3), ())
 
 
 def test_nested_torch_files_get_dotted_names(tmp_path: Path) -> None:
