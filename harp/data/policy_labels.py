@@ -128,11 +128,6 @@ class LabelledVersions:
         rows = {key: _read_rows(lake, label_set) for key, label_set in labels.items()}
         return cls(version, labels, rows, config)
 
-    @property
-    def any_labels(self) -> LabelSet:
-        """One of the labellings; all are of one model."""
-        return next(iter(self.labels.values()))
-
     def transitions(self, split: Split) -> list[Pool[Transition]]:
         """One pool per source; a subject that any of the versions holds out is never trained on.
 

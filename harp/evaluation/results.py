@@ -131,11 +131,6 @@ class Evaluation:
             draft.write_text(json.dumps(self.to_json(), indent=1) + "\n")
 
     @staticmethod
-    def read(path: Path) -> "Evaluation":
-        """Inverse of `write`."""
-        return Evaluation.from_json(json.loads(path.read_text()))
-
-    @staticmethod
     def from_json(content: dict[str, Any]) -> "Evaluation":
         """Inverse of `to_json`."""
         content["rows"] = {name: Retrieval.from_json(row) for name, row in content["rows"].items()}

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_schemas.errors import UserError
 from harp.policy.config import Bounds
 from harp.policy.normalization import Normalization, Statistics
@@ -33,30 +31,6 @@ def write_normalization(path: Path, by_dataset: Mapping[str, Normalization]) -> 
         for name, entry in by_dataset.items()
     }
     path.write_text(json.dumps(content, indent=2))
-
-
-def oft_statistics(
-    values: Mapping[str, tuple[np.ndarray, Statistics]], num_trajectories: int
-) -> dict[str, Any]:
-    """One data set's entry of `dataset_statistics.json`.
-
-    Args:
-        values: by `action` and `proprio`, all time steps (N, D) and their statistics.
-    """
-    entry: dict[str, Any] = {
-        key: {
-            "mean": steps.mean(0).tolist(),
-            "std": steps.std(0).tolist(),
-            "max": steps.max(0).tolist(),
-            "min": steps.min(0).tolist(),
-            "q01": statistics.q01.tolist(),
-            "q99": statistics.q99.tolist(),
-            "mask": statistics.mask.tolist(),
-        }
-        for key, (steps, statistics) in values.items()
-    }
-    num_steps = len(next(iter(values.values()))[0])
-    return entry | {"num_transitions": num_steps, "num_trajectories": num_trajectories}
 
 
 def read_normalization(path: Path, bounds: Bounds = "quantiles") -> dict[str, Normalization]:

@@ -18,7 +18,6 @@ from harp.policy.action_policy import ActionPolicy, Observations
 from harp.policy.checkpoints import load_policy
 from harp.policy.config import PolicyConfig
 from harp.policy.images import camera_image
-from harp.policy.latent_tokens import generate_codes
 from harp.policy.normalization import Normalization
 from harp.policy.normalization_files import choose
 from harp.policy.prismatic import PrismaticVLA
@@ -121,25 +120,6 @@ class Predictor:
                 )
             states.append(statistics.normalize(state, clip=self.policy.action.clip_proprioception))
         return torch.from_numpy(np.stack(states)).to(self._device)
-
-
-def predict_codes(
-    vla: PrismaticVLA,
-    tokenizer: PolicyTokenizer,
-    images: Sequence[Sequence[NDArray[np.uint8]]],
-    instructions: Sequence[str],
-    is_robot: Sequence[bool],
-) -> NDArray[np.int64]:
-    """Latent actions (B, N_q) that a model of stage 2 predicts, greedily.
-
-    Args:
-        images: of each observation, camera after camera.
-        is_robot: whose images the adapters act on.
-    """
-    device = device_of(vla)
-    with torch.no_grad():
-        visual = vla.visual_tokens(camera_images(vla, images), torch.tensor(is_robot, device=device))
-    return generate_codes(vla, visual, tokenizer.prompts(instructions).to(device)).codes.cpu().numpy()
 
 
 def camera_images(vla: PrismaticVLA, images: Sequence[Sequence[NDArray[np.uint8]]]) -> Tensor:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, LlamaModel
 
 from harp.policy.config import PolicyConfig
-from harp.policy.language_model import empty_language_model, load_language_model
-from harp.policy.tokenizer import Tokens, language_model_folder
-from harp.vision.encoder import HarpVisionEncoder, load_vision_encoder
+from harp.policy.language_model import empty_language_model
+from harp.policy.tokenizer import Tokens
+from harp.vision.encoder import HarpVisionEncoder
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -156,18 +156,6 @@ def cast_weights(module: ModuleT, dtype: torch.dtype) -> ModuleT:
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype)
     return module
-
-
-def load_prismatic(config: PolicyConfig) -> PrismaticVLA:
-    """The model with the pretrained weights its configuration names; projector random, adapters at the identity.
-
-    Raises:
-        UserError: weights that cannot be had or do not fit.
-    """
-    language_model = load_language_model(config.language_model, language_model_folder(config))
-    return cast_weights(
-        PrismaticVLA(config, load_vision_encoder(config.vision), language_model), config.torch_dtype
-    )
 
 
 def empty_prismatic(config: PolicyConfig) -> PrismaticVLA:

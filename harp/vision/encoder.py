@@ -91,12 +91,6 @@ class HarpVisionEncoder(nn.Module):
             for block in cast(VisionTransformer, vit).blocks[: cast(VisionTransformer, vit).output_block + 1]:
                 yield from (parameter for parameter in block.parameters() if parameter.requires_grad)
 
-    def acting_adapters(self) -> set[str]:
-        """Names, as in `adapter_state_dict`, of the adapters of blocks that run."""
-        blocks = [backbone.block for backbone in self.config.backbones]
-        split = {name: name.split(".") for name in self.adapter_state_dict()}
-        return {name for name, parts in split.items() if int(parts[3]) <= blocks[int(parts[1])]}
-
     def adapter_state_dict(self) -> dict[str, Tensor]:
         """All that training changes: `backbones.I.blocks.N.{attn,mlp}_adapter.{down,up}.{weight,bias}`."""
         return {name: tensor for name, tensor in self.state_dict().items() if "_adapter." in name}

@@ -9,7 +9,8 @@ OpenVLA's Hugging Face names are the common language: `vision_backbone.featurize
 import re
 from collections.abc import Iterable
 
-from harp.vision.adapter_checkpoints import FEATURIZERS
+FEATURIZERS = ("featurizer", "fused_featurizer")
+"""OpenVLA's names of the first and second ViT."""
 
 _NATIVE = (
     (r"^(?:module\.)+", ""),

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harp.policy.checkpoints.names import FEATURIZERS
 from harp.policy.config import LLAMA_2_7B, PolicyConfig
-from harp.vision.adapter_checkpoints import FEATURIZERS
 from harp.vision.config import VisionConfig
 
 _PAPER_ARCHITECTURES = ("dinov2-l14-reg4", "siglip-so400m-14")

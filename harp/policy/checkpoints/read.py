@@ -12,10 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from data_schemas.errors import UserError
-from harp.policy.checkpoints.names import is_adapter, is_inert, openvla_name, published_name, some
+from harp.policy.checkpoints.names import (
+    FEATURIZERS,
+    is_adapter,
+    is_inert,
+    openvla_name,
+    published_name,
+    some,
+)
 from harp.policy.prismatic import PrismaticVLA
-from harp.vision.adapter_checkpoints import FEATURIZERS
-from harp.weights.tensors import open_tensors
+from harp.weights.tensors import open_tensors, shape_of
 
 NATIVE_FILE = Path("checkpoints/latest-checkpoint.pt")
 HEAD_OUTPUT = "language_model.lm_head.weight"
@@ -80,7 +86,7 @@ def copy_strictly(
     """
     missing = targets.keys() - source_of.keys()
     unexpected = {name for name in source_of.keys() - targets.keys() if not may_be_left(name)}
-    shapes = {name: _shape(tensors, source_of[name]) for name in targets.keys() & source_of.keys()}
+    shapes = {name: shape_of(tensors, source_of[name]) for name in targets.keys() & source_of.keys()}
     wrong = {
         f"{name} {shape} where {tuple(targets[name].shape)} is expected"
         for name, shape in shapes.items()
@@ -95,7 +101,3 @@ def copy_strictly(
         raise UserError(f"{what} does not fit the configured policy; tensors {'; '.join(problems)}.")
     for name, target in targets.items():
         target.copy_(tensors[source_of[name]])
-
-
-def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
-    return tuple(tensors[name].shape)

@@ -1,6 +1,7 @@
 """Checkpoints written by hand in every published layout."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from harp.policy.checkpoints.folder import find_policy
 from harp.policy.checkpoints.openvla_config import openvla_config, openvla_preprocessor
 from harp.policy.config import POLICIES, PolicyConfig
 from harp.policy.normalization import Normalization, Statistics
-from harp.policy.normalization_files import oft_statistics
 from harp.policy.prismatic import PrismaticVLA
 from harp.policy.tokenizer import load_tokenizer
+from harp.weights.tensors import open_tensors
+from tests.harp.policy.oft_statistics import oft_statistics
 from tests.harp.policy.tiny_policy import ACTION, LANGUAGE, observations, tiny_config, tiny_vla
 
 VIT = {"featurizer": 0, "fused_featurizer": 1}
@@ -104,6 +106,23 @@ def test_openvla_shards(tmp_path):
     load_vla_weights(target, tmp_path)
     assert_equal(source, target, adapters=False)
     assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in adapters.items())
+
+
+def test_every_tensor_is_read_once(tmp_path, monkeypatch):
+    """Shapes are compared before anything is copied; reading for that, too, would double the time of a large policy."""
+    state = openvla_layout(tiny_vla(0), adapters=True)
+    shards(state, tmp_path)
+    reader, reads = type(open_tensors(tmp_path)), Counter()
+    read = reader.__getitem__
+
+    def counted(tensors, name):
+        reads[name] += 1
+        return read(tensors, name)
+
+    monkeypatch.setattr(reader, "__getitem__", counted)
+    load_vla_weights(tiny_vla(1), tmp_path)
+    assert set(reads.values()) == {1}
+    assert len(reads) > 0.9 * len(state)
 
 
 def test_native_prismatic_file_and_run_folder(tmp_path):

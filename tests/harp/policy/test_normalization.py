@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from data_schemas.errors import UserError
 from harp.policy.normalization import Normalization, Statistics
-from harp.policy.normalization_files import choose, oft_statistics, read_normalization, write_normalization
+from harp.policy.normalization_files import choose, read_normalization, write_normalization
+from tests.harp.policy.oft_statistics import oft_statistics
 
 VALUES = hnp.arrays(
     np.float64,

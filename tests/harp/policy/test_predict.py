@@ -5,11 +5,11 @@ import torch
 from data_schemas.errors import BadInput, UserError
 from harp.policy.action_policy import Observations, build_action_policy
 from harp.policy.checkpoints import write_policy
-from harp.policy.config import PROMPT, ImageConfig
+from harp.policy.config import PROMPT
 from harp.policy.normalization import Normalization, Statistics
-from harp.policy.predict import Predictor, Request, predict_codes
+from harp.policy.predict import Predictor, Request
 from harp.policy.tokenizer import load_tokenizer
-from tests.harp.policy.tiny_policy import ACTION, tiny_config, tiny_vla
+from tests.harp.policy.tiny_policy import ACTION, tiny_vla
 
 RNG = np.random.default_rng(0)
 IMAGES = [
@@ -111,14 +111,3 @@ def test_loaded_policy_acts_alike_and_stage_2_does_not_act(tmp_path):
     write_policy(vla, load_tokenizer(vla.policy_config), tmp_path / "stage2")
     with pytest.raises(UserError, match="stage 2"):
         Predictor.load(tmp_path / "stage2")
-
-
-def test_codes_depend_on_the_embodiment_and_the_image_path():
-    config = tiny_config(image=ImageConfig(crop_area=0.5))
-    vla = tiny_vla(image=config.image)
-    tokenizer = load_tokenizer(config)
-    codes = predict_codes(vla, tokenizer, [IMAGES[:1], IMAGES[1:]], ["push it", "push it"], [True, False])
-    assert codes.shape == (2, 4)
-    assert ((codes >= 0) & (codes < 16)).all()
-    again = predict_codes(vla, tokenizer, [IMAGES[:1]], ["push it"], [True])
-    assert np.array_equal(again[0], codes[0])

@@ -5,9 +5,11 @@ from torch import Tensor
 
 from harp.policy.action_policy import Observations
 from harp.policy.config import ActionConfig, LanguageModelConfig, PolicyConfig
-from harp.policy.prismatic import PrismaticVLA, load_prismatic
+from harp.policy.language_model import load_language_model
+from harp.policy.prismatic import PrismaticVLA, cast_weights
 from harp.policy.tokenizer import load_tokenizer
 from harp.vision.config import BackboneConfig, VisionConfig
+from harp.vision.encoder import load_vision_encoder
 from harp.vision.vit import ViTConfig
 
 DINO = ViTConfig(
@@ -50,7 +52,13 @@ def tiny_config(**changes: object) -> PolicyConfig:
 def tiny_vla(seed: int = 0, **changes: object) -> PrismaticVLA:
     """Random weights, all of them: adapters that act, biases and norms that are not at their start."""
     torch.manual_seed(seed)
-    vla = load_prismatic(tiny_config(**changes))
+    config = tiny_config(**changes)
+    vla = cast_weights(
+        PrismaticVLA(
+            config, load_vision_encoder(config.vision), load_language_model(config.language_model, None)
+        ),
+        config.torch_dtype,
+    )
     with torch.no_grad():
         for parameter in vla.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -6,7 +6,6 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,7 +24,8 @@ from harp.data.shards import ShardReader
 from harp.data.version import PublishedVersion
 from harp.policy.checkpoints import load_policy, write_policy
 from harp.policy.checkpoints.folder import read_config
-from harp.policy.predict import predict_codes
+from harp.policy.latent_tokens import generate_codes
+from harp.policy.predict import camera_images
 from harp.policy.tokenizer import load_tokenizer
 from harp.training.policy_run import PolicyResult, Start, build_vla
 from harp.training.stage1 import ADAPTERS
@@ -69,8 +69,10 @@ def test_codes_are_learned_by_heart_and_generated_by_the_written_policy(world, t
     batch = collate(pool.members[:], ShardReader(world.version))
     assert batch.frames is not None
     pictures = [[frame] for frame in batch.frames.numpy()]
-    codes = predict_codes(loaded.vla, loaded.tokenizer, pictures, batch.instructions, batch.is_robot.tolist())
-    assert np.array_equal(codes, batch.codes.numpy())
+    with torch.no_grad():
+        seen = loaded.vla.visual_tokens(camera_images(loaded.vla, pictures), batch.is_robot)
+        codes = generate_codes(loaded.vla, seen, loaded.tokenizer.prompts(batch.instructions)).codes
+    assert torch.equal(codes, batch.codes)
     # Of a held-out subject the constant code can be known, the side guessed, which subject it is not known.
     assert 0.25 <= result.tests["held_out_accuracy"] <= 0.75
     assert result.tests["held_out_transitions"] == 4
