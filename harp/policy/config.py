@@ -111,7 +111,9 @@ class ImageConfig(_Frozen):
 
 def _shared_by_heads(width: int) -> int:
     if width % pooling_heads(width):
-        raise ValueError(f"{width} is not a multiple of its {pooling_heads(width)} heads; take a multiple of 64")
+        raise ValueError(
+            f"{width} is not a multiple of its {pooling_heads(width)} heads; take a multiple of 64"
+        )
     return width
 
 
