@@ -99,7 +99,7 @@ def test_a_cluster_trains_what_one_process_trains(tmp_path: Path) -> None:
     recipe.write_text(config.model_dump_json())  # which is YAML as well
     cluster = RayCluster(tmp_path)
     try:
-        command = [sys.executable, "-m", "harp", "train", "stage1", "--lake", tmp_path / "lake"]
+        command = [sys.executable, "-m", "harp", "train", "stage1", "--version", version]
         done = subprocess.run(
             [*command, "--recipe", recipe, "--out", tmp_path / "there"],
             env=os.environ | cluster.environment,
