@@ -31,6 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_replayed_actions_give_the_recorded_proprioception_and_success(made: Path) -> None:
     collection, folders = read_collection(made), episode_folders(made)
     assert len(folders) == 2
+    assert collection.size is not None
     environment = TabletopEnvironment(collection.robot, collection.size)
     for folder in folders:
         episode = read_episode(folder)

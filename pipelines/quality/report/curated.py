@@ -82,7 +82,7 @@ def load_curated(lake: Lake, run: RunRecord, view: RunView) -> Curated:
         table = None
         if stage in keys:
             table = lake.table(row_class, keys[stage], ["item_id", "visible", *sources])
-            models |= {model for name in sources for model in pc.unique(table[name]).to_pylist()}
+            models |= {model for name in sources for model in table[name].unique().to_pylist()}
         shares[stage] = _shares(table, clips)
     return Curated(
         num_clips=len(clips),

@@ -139,7 +139,7 @@ def test_size_and_side_of_a_tracklet_are_those_of_all_its_hands() -> None:
 
 def test_a_hand_is_measured_once_however_long_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[Hand] = []
-    box = Hand.box.fget  # type: ignore[attr-defined]
+    box = vars(Hand)["box"].fget
     monkeypatch.setattr(Hand, "box", property(lambda hand: measured.append(hand) or box(hand)))
     frames = [[hand_at(a), hand_at(b)] for a, b in zip(moving(TIMES), still(TIMES), strict=True)]
     assert len(acting_hand(frames, TIMES, CONFIG)) == 90
