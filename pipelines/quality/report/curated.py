@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_schemas.cues import ObjectTrack, WristTrack
 from data_schemas.pairs import Alignment, Verdict
