@@ -53,12 +53,9 @@ def tiny_vla(seed: int = 0, **changes: object) -> PrismaticVLA:
     """Random weights, all of them: adapters that act, biases and norms that are not at their start."""
     torch.manual_seed(seed)
     config = tiny_config(**changes)
-    vla = cast_weights(
-        PrismaticVLA(
-            config, load_vision_encoder(config.vision), load_language_model(config.language_model, None)
-        ),
-        config.torch_dtype,
-    )
+    language_model = load_language_model(config.language_model, None)
+    vla = PrismaticVLA(config, load_vision_encoder(config.vision), language_model)
+    cast_weights(vla, config.torch_dtype)
     with torch.no_grad():
         for parameter in vla.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
