@@ -96,6 +96,7 @@ def train_alone(case: Stage1Config, version: Path, out: Path, device: torch.devi
     run_worker(case, WorkerPaths(version, out, out / "features"), device)
 
 
+@pytest.mark.slow
 def test_workers_do_not_wait_for_adapters_that_nothing_runs_through(world, tmp_path):
     text, _ = world
     version = write_version(tmp_path / "lake", pairs=0, held_out=0, humans=4, frames=10)

@@ -97,6 +97,7 @@ def test_equal_weights_that_are_run_otherwise_have_features_of_their_own(tmp_pat
     assert len(folders) == 2
 
 
+@pytest.mark.slow
 def test_workers_wait_for_the_features(world: World, tmp_path: Path) -> None:
     config = recipe(data__batch_size=8, data__keep_features=True)
     train(world, tmp_path / "one" / "run", config)
