@@ -72,6 +72,15 @@ def test_one_run_of_a_deployment_at_a_time(deployment: dict):
     assert deployment["concurrency_limit"]["limit"] == 1
 
 
+@pytest.mark.parametrize("flow", ["evaluate", "label"])
+def test_a_training_may_be_followed_by(flow: str):
+    (follower,) = of_flow(flow)
+    (specification,) = follower["triggers"]
+    assert not DeploymentEventTrigger.model_validate(specification).enabled
+    by = {of["prefect.resource.role"]: of["prefect.resource.name"] for of in specification["match_related"]}
+    assert f"{by['flow']}/{by['deployment']}" in map(full_name, of_flow("train"))
+
+
 def test_every_curation_may_start_a_training_of_its_data():
     (training,) = of_flow("train")
     triggers = {}
