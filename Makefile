@@ -26,7 +26,7 @@ test-faults: $(VENV)/.installed  ## kill workers, drivers, flows and servers at 
 check: $(VENV)/.installed  ## formatter, linter, type checker, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed  ## write what the formatter and the linter can mend

@@ -37,7 +37,7 @@ def location(root: Path | str) -> Path:
         UserError: the URL holds credentials, its kind of store is not known here, or it is a file of another machine.
     """
     if isinstance(root, UPath):
-        return root  # type: ignore[return-value]
+        return root
     if on_this_machine := FILE_URL.match(str(root)):
         return Path(os.fsdecode(unquote_to_bytes(str(root)[on_this_machine.end() :])))
     url = SHORTENED_URL.sub(r"\1://", str(root))

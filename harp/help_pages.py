@@ -8,7 +8,7 @@ import typer
 def let_flow(app: typer.Typer) -> None:
     """Let the texts of all commands below `app` flow, which Typer breaks where the source does."""
     for command in app.registered_commands:
-        text = command.help or (command.callback and command.callback.__doc__)
+        text = command.help or (command.callback.__doc__ if command.callback else None)
         command.help = flowing(text) if text else None
     for group in app.registered_groups:
         if group.typer_instance is not None:

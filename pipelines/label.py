@@ -85,7 +85,7 @@ def label_version(
         codebook_size=trained.latent_action.codebook_size,
         codes_per_action=trained.latent_action.num_queries,
         clips=rows.num_rows,
-        transitions=pc.sum(pc.list_value_length(rows.column("horizon_seconds"))).as_py() or 0,  # type: ignore[attr-defined]
+        transitions=pc.sum(pc.list_value_length(rows.column("horizon_seconds"))).as_py() or 0,
         left_out=summary.filtered | summary.failed,
         finished_at=datetime.now(UTC).isoformat(),
     )

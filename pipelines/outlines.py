@@ -167,8 +167,8 @@ class RunView:
         return {
             o.subject_id: VerdictInput(
                 o.subject_id,
-                o.human and clips[o.human.demonstration_id],
-                o.robot and clips[o.robot.demonstration_id],
+                clips[o.human.demonstration_id] if o.human else None,
+                clips[o.robot.demonstration_id] if o.robot else None,
                 alignments.get(o.subject_id),
                 o.missing_half,
             )

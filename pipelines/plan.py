@@ -125,8 +125,8 @@ def bytes_per_frame(lake: Lake, keys: Mapping[str, str]) -> float:
     """Bytes of the shards per frame of the demonstrations that were ingested for them."""
     shards = lake.table(Shard, keys["shards"], ["num_bytes"])
     frames = lake.table(Demonstration, keys["ingest"], ["num_frames"])
-    total = pc.sum(frames.column("num_frames")).as_py() or 0  # type: ignore[attr-defined]
-    return (pc.sum(shards.column("num_bytes")).as_py() or 0) / max(total, 1)  # type: ignore[attr-defined]
+    total = pc.sum(frames.column("num_frames")).as_py() or 0
+    return (pc.sum(shards.column("num_bytes")).as_py() or 0) / max(total, 1)
 
 
 def _attempts(lake: Lake, key: str) -> list[dict]:

@@ -58,7 +58,7 @@ def reverted(
         is_new: whether the run wrote it. A version that stood before is an earlier one; a new one goes back if an
             earlier one had its settings, as when a clip joined the data set in between.
     """
-    if before in (None, manifest.version_id) or not is_published(lake, before):
+    if before is None or before == manifest.version_id or not is_published(lake, before):
         return None
     settings = _changed(load_manifest(lake, before).recipe, recipe)
     if not settings or (is_new and not _had_before(lake, manifest, recipe)):

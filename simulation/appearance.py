@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """How clips look: what differs at random per pair, and what differs systematically between the embodiments.
 
 A robot-only adapter can learn away what is systematic (the robot's recordings come from another camera position and

@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """The arms of the closed-loop environment: they hold, push and press by contact and friction alone.
 
 Unlike `simulation.robot`, there is no weld and no unseen pad. One motor of limited torque closes the gripper; joint

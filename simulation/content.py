@@ -164,7 +164,7 @@ def layout(seed: int, number: int) -> dict[str, np.ndarray]:
         positions: dict[str, np.ndarray] = {}
         for slot in SLOTS:
             for _ in range(PLACEMENTS):
-                trial = positions | {slot: rng.uniform(*REGION[slot])}
+                trial = positions | {slot: rng.uniform(*REGION[slot], size=2)}
                 if all(corridor_is_free(trial, "object", d) for d in directions) and all(
                     is_workable(trial, task) for task in TASKS
                 ):

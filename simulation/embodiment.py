@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """What a human hand and a robot arm have in common: a root body moved through poses, fingers, and a grasp.
 
 A task plan speaks of *stances* (how the tool is turned), *postures* (what the fingers do) and *apertures* (metres

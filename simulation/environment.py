@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """The tabletop as a closed-loop environment: four tasks done by contact (paper section 4.3 and appendix A.6).
 
 An **action** is (7,) in [-1, 1], carried out in one control step of 0.1 s:

@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """What is really so in a clip, kept in a side folder that no reader of the pipeline opens.
 
 `ground_truth/<scene folder>.npz` holds a `GroundTruth`; `ground_truth/<scene folder>.correspondence.npz` holds

@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """The human demonstrator: a skinned right hand and forearm with a sleeve.
 
 The wrist is a free body pulled by a weld towards a target; sixteen servos drive the fingers, whose capsules touch

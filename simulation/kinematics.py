@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """Inverse kinematics of an arm by damped least squares, with a pull of the null space towards a home posture.
 
 A weld between the arm and a target is simpler but goes unstable in contact; joint servos that follow this solver

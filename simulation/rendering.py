@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """Render a recorded moment: colour and metric depth from one pass.
 
 Reading both buffers of one pass halves the cost of the visibility ground truth. The pinhole model follows OpenCV:

@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """The optional robots: an xArm7 with the Inspire dexterous hand, and a Panda.
 
 Both are read from an installed robosuite 1.5.2 (MIT), which is not imported. At 157 MB it is no default dependency.

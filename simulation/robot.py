@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """The robot demonstrator: joint servos that follow inverse kinematics, and a gripper."""
 
 from functools import cache

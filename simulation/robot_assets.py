@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """What a robot's model is made of, and the default robot: an xArm7 with its parallel gripper.
 
 Its meshes and joints are read from the installed 2 MB gym-xarm distribution (Apache-2.0), which is not imported, so

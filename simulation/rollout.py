@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """Carry a plan out in the simulation and record the moments that become frames.
 
 Rendering comes later and only for demonstrations that succeeded. Every embodiment has its own pace and every phase

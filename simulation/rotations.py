@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """Rotations: matrices (3, 3) and unit quaternions (w, x, y, z), right-handed, radians."""
 
 import mujoco

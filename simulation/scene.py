@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """The room: table, wall, floor, light, clutter and the third-person camera, as a MuJoCo specification.
 
 The lamp is a spot, because the shadows of MuJoCo's directional lights speckle the surfaces they fall on.

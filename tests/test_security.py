@@ -114,7 +114,7 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps({"error": f"wrong key {self.headers['Authorization']}"}).encode())
 
-    def log_message(self, *_: object) -> None: ...
+    def log_message(self, *_: object, **__: object) -> None: ...
 
 
 def test_a_key_that_a_server_repeats_goes_into_no_error(monkeypatch: pytest.MonkeyPatch):

@@ -18,10 +18,10 @@ from rich.table import Table
 
 from benchmarks.alignment.cases import Annotate, Case, simulated_pairs, warped_clips
 from data_schemas.pairs import Alignment
-from pipelines.alignment.stage import AlignConfig, AlignStage
+from pipelines.alignment.stage import AlignConfig, AlignStage, Cue
 from pipelines.engine.stage import Done
 
-CUES = ("wrist", "object", "features")
+CUES: tuple[Cue, ...] = ("wrist", "object", "features")
 
 
 def main() -> None:

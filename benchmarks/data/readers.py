@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,9 +82,9 @@ class Readers:
             reader.cues(sample, "human")
         return sum(map(len, self._frames))
 
-    def _webdataset(self, decode: object) -> int:
+    def _webdataset(self, decode: Callable[..., Any] | str) -> int:
         urls = [str(self._version.lake / shard.path) for shard in self._version.manifest.shards]
-        dataset = webdataset.WebDataset(urls, shardshuffle=False).decode(decode)  # pyright: ignore[reportAttributeAccessIssue]
+        dataset: Any = webdataset.WebDataset(urls, shardshuffle=False).decode(decode)
         samples = itertools.islice(itertools.cycle(dataset), len(self.samples))
         return sum(name.endswith(".jpg") for sample in samples for name in sample)
 

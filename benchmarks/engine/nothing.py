@@ -17,7 +17,7 @@ class Nothing(Row):
     value: int
 
 
-class NothingStage(Stage[int]):
+class NothingStage(Stage[int, StageConfig]):
     """Answers at once."""
 
     name, version, row = "nothing", 1, Nothing

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -164,8 +165,8 @@ def _draw_curves(axes: Axes, rows: Mapping[tuple[str, int], Success]) -> None:
     _plain(axes, "y")
 
 
-def _plain(axes: Axes, grid: str) -> None:
-    axes.grid(axis=grid, color=GREY)  # pyright: ignore[reportArgumentType]
+def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
+    axes.grid(axis=grid, color=GREY)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 

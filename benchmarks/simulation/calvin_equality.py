@@ -1,4 +1,3 @@
-# pyright: reportMissingImports=false
 """HARP's CALVIN environment beside an installed calvin_env: the same motions, pictures and judgements?
 
     python -m benchmarks.simulation.calvin_equality D --data ~/calvin_env [--steps 300] [--seed 3]
@@ -39,7 +38,7 @@ def main() -> None:
     cameras, theirs.cameras = theirs.cameras, []
     theirs.reset(robot, scene)
     ours.place(robot, scene)
-    ours.instruct("open_drawer")
+    observation = ours.instruct("open_drawer")
     before_theirs, before_ours = theirs.get_info(), ours.world()
     difference, disagreements, done = 0.0, 0, set()
     action = np.zeros(7)

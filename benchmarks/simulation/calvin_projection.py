@@ -1,4 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
 """How far a point that is projected lies from where CALVIN's cameras draw it.
 
     python -m benchmarks.simulation.calvin_projection --data ~/calvin_env [--scenes ABCD] [--renderer tiny]

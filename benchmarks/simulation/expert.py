@@ -8,7 +8,6 @@ another of every failure, and a contact sheet.
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -39,10 +38,7 @@ def main() -> None:
             if not recording.success:
                 failures.append(trial.index)
             if arguments.films and (trial.index == 0 or not recording.success):
-                shown: list[Any] = (
-                    recording.observations
-                )  # cached properties, which are no properties to pyright
-                films.append(film(shown, recording.success))
+                films.append(film(recording.observations, recording.success))
                 write_film(arguments.films / f"{task}_{trial.index:02d}.mp4", films[-1], RATE)
         share = f"{1 - len(failures) / len(steps):.1%}"
         table.add_row(

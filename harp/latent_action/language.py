@@ -73,7 +73,8 @@ class FrozenTextEncoder:
     @torch.no_grad()
     def _encode_one(self, text: str) -> torch.Tensor:
         """In the weights' own precision, so that training, evaluation and labels read the same whatever theirs is."""
-        inputs = self._tokenizer(text, truncation=True, max_length=self._max_tokens, return_tensors="pt")
+        # To the annotations of transformers it is None where `tokenizers` is not installed.
+        inputs = self._tokenizer(text, truncation=True, max_length=self._max_tokens, return_tensors="pt")  # pyrefly: ignore[not-callable]
         inputs = inputs.to(self._device)
         with torch.autocast(inputs["input_ids"].device.type, enabled=False):
             return self._model(**inputs).last_hidden_state[0].float()

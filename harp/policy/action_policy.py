@@ -7,7 +7,7 @@ action and pools the embeddings of the codes; there attention stays causal.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from harp.policy.latent_tokens import LatentLoss, generate_codes, latent_loss
 from harp.policy.mask import bidirectional_mask, check_bidirectional
 from harp.policy.prismatic import PrismaticVLA, cast_weights, gather
 from harp.policy.tokenizer import Tokens, append
+
+Head = TypeVar("Head", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Observations:
     """(B, I, P, F) patch features of the images, where they were computed before."""
 
 
-class ActionPolicy(nn.Module):
+class ActionPolicy(nn.Module, Generic[Head]):
     """What both kinds share: the model, and the visual tokens with the robot's state behind them."""
 
     action: ActionConfig
-    action_head: nn.Module
+    action_head: Head
 
     def __init__(self, vla: PrismaticVLA) -> None:
         super().__init__()
@@ -80,10 +82,8 @@ class ActionPolicy(nn.Module):
         raise NotImplementedError
 
 
-class ParallelPolicy(ActionPolicy):
+class ParallelPolicy(ActionPolicy[ParallelHead]):
     """One pass for the whole chunk; asserts at construction that its attention is bidirectional."""
-
-    action_head: ParallelHead
 
     def __init__(self, vla: PrismaticVLA) -> None:
         super().__init__(vla)
@@ -131,10 +131,8 @@ class LatentStep:
     """Cross-entropy of the codes, to be added to the action loss."""
 
 
-class LatentPolicy(ActionPolicy):
+class LatentPolicy(ActionPolicy[LatentHead]):
     """Latent action first, then the chunk from its embeddings."""
-
-    action_head: LatentHead
 
     def __init__(self, vla: PrismaticVLA) -> None:
         super().__init__(vla)

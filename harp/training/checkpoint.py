@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from harp.training.distributed import rank
 from harp.training.sharding import shared_like, whole_on_first
-from harp.training.stage import Trained, TrainingStage
+from harp.training.stage import Trained
 
 CHECKPOINTS = "checkpoints"
 """Their folder in a run's."""
@@ -29,7 +29,7 @@ class Checkpoints:
         self._folder = folder
 
     def save(
-        self, step: int, stage: TrainingStage, optimizer: torch.optim.Optimizer, loader: dict[str, Any]
+        self, step: int, stage: Trained, optimizer: torch.optim.Optimizer, loader: dict[str, Any]
     ) -> None:
         """Write the state after `step` steps and drop older checkpoints.
 
@@ -66,7 +66,7 @@ class Checkpoints:
         for older in self._steps()[:-1]:
             shutil.rmtree(older)
 
-    def load(self, stage: TrainingStage, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    def load(self, stage: Trained, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
         """Restore the newest checkpoint into stage and optimizer.
 
         Returns:

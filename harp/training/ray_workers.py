@@ -12,8 +12,8 @@ from pathlib import Path
 
 import ray
 import torch
-from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2.api.config import RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from data_schemas.errors import UserError

@@ -221,7 +221,9 @@ class Stage1(nn.Module):
         settings = self.config.training
         adapters = list(self.encoder.trainable_parameters())
         rate = settings.adapter_learning_rate
-        groups = [{"name": "adapters", "params": adapters, "lr": rate, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [
+            {"name": "adapters", "params": adapters, "lr": rate, "weight_decay": 0.0}
+        ]
         others = list(self.objective.parameters())
         rate = settings.learning_rate
         if self.latent_action:

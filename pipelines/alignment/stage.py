@@ -35,13 +35,12 @@ class AlignConfig(StageConfig):
     warp: WarpConfig = WarpConfig()
 
 
-class AlignStage(Stage[PairInput]):
+class AlignStage(Stage[PairInput, AlignConfig]):
     """Aligns both halves of a pair; `no_common_cue` where nothing is usable on both sides."""
 
     name: ClassVar[str] = "alignments"
     version: ClassVar[int] = 2
     row: ClassVar[type[Alignment]] = Alignment
-    config: AlignConfig
 
     def __init__(self, config: AlignConfig | None = None) -> None:
         super().__init__(config or AlignConfig())

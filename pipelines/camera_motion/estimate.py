@@ -124,8 +124,9 @@ def _follow(known: _Known, image: np.ndarray) -> _Known | None:
     """Track the key frame's corners from a known frame into another, or None where they do not agree."""
     start = known.here[:, None]
     options = {"winSize": (21, 21), "maxLevel": 4, "criteria": (3, 20, 0.01)}
-    there, found, _ = cv2.calcOpticalFlowPyrLK(known.image, image, start, None, **options)  # pyright: ignore
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(image, known.image, there, None, **options)  # pyright: ignore
+    # The stubs of OpenCV lack that None lets it allocate the result.
+    there, found, _ = cv2.calcOpticalFlowPyrLK(known.image, image, start, None, **options)  # pyrefly: ignore[no-matching-overload]
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(image, known.image, there, None, **options)  # pyrefly: ignore[no-matching-overload]
     error = np.hypot(*(back - start)[:, 0].T)
     good = (found[:, 0] > 0) & (returned[:, 0] > 0) & (error < BACK_ERROR)
     in_key, here = known.in_key[good], there[good, 0]

@@ -23,13 +23,12 @@ class CameraConfig(StageConfig):
     """Radius around the wrist that belongs to the hand, as a share of the picture's longer side."""
 
 
-class CameraStage(Stage[TrackInput]):
+class CameraStage(Stage[TrackInput, CameraConfig]):
     """Motion of the camera against the scene, frame by frame."""
 
     name: ClassVar[str] = "camera_motion"
     version: ClassVar[int] = 2
     row: ClassVar[type[CameraMotion]] = CameraMotion
-    config: CameraConfig
     source = "corner-similarity@2"
 
     @property

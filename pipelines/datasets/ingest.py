@@ -52,7 +52,7 @@ def source_work(clips: Iterable[SourceClip], raw_root: Path) -> Work[SourcePaylo
     return Work(labels, lambda ids: {i: (found[i], raw_root) for i in ids})
 
 
-class IngestStage(Stage[SourcePayload]):
+class IngestStage(Stage[SourcePayload, IngestConfig]):
     """Opens, checks, hashes and indexes one clip per item."""
 
     name: ClassVar[str] = "ingest"

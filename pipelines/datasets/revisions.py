@@ -74,7 +74,7 @@ class Revisions:
 
     def _earlier_of(self, ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
         """By demonstration id."""
-        is_wanted = pc.is_in(self._earlier["demonstration_id"], pa.array(list(ids), pa.string()))  # type: ignore[attr-defined]
+        is_wanted = pc.is_in(self._earlier["demonstration_id"], pa.array(list(ids), pa.string()))
         found: dict[str, list[dict[str, Any]]] = {}
         for row in self._earlier.filter(is_wanted).to_pylist():
             found.setdefault(row["demonstration_id"], []).append(row)

@@ -75,7 +75,9 @@ class LocalExecutor(Executor):
     def __exit__(self, *exception: object) -> None:
         """There is nothing to give back."""
 
-    def run(self, stage: Stage, items: Items, limits: Limits | None = None) -> Generator[Attempt, None, None]:
+    def run(
+        self, stage: Stage, items: Items, limits: Limits | None = None
+    ) -> Generator[Attempt | None, None, None]:
         try:
             stage.setup()
             for batch in batches(items, stage.batch_size):

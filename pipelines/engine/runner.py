@@ -133,8 +133,8 @@ def _process(
 
 def _without(ids: pa.Array, known: pa.ChunkedArray) -> list[str]:
     """The ids that are not known, in their order. In Arrow, since mostly they are few of many."""
-    is_known = pc.is_in(ids, known)  # type: ignore[attr-defined]
-    return ids.filter(pc.invert(is_known)).to_pylist()  # type: ignore[attr-defined]
+    is_known = pc.is_in(ids, known)
+    return ids.filter(pc.invert(is_known)).to_pylist()
 
 
 def _failures(setbacks: dict[str, LedgerEntry]) -> list[LedgerEntry]:

@@ -24,6 +24,9 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Config = TypeVar("Config", bound=StageConfig)
+
+
 @dataclass(frozen=True)
 class Resources:
     """What one worker of a stage needs. Part of no key."""
@@ -88,7 +91,7 @@ class Item(Generic[Payload]):
     payload: Payload
 
 
-class Stage(ABC, Generic[Payload]):
+class Stage(ABC, Generic[Payload, Config]):
     """One kind of work on items of one kind.
 
     `process` returns one outcome per payload, in order. An exception that escapes it is blamed on the
@@ -103,7 +106,7 @@ class Stage(ABC, Generic[Payload]):
     resources: Resources = LIGHT
     batch_size: int = 1
 
-    def __init__(self, config: StageConfig) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
 
     @property

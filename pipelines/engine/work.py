@@ -21,7 +21,7 @@ CHUNK = 2048
 keypoints takes about 81 kB, so a chunk of pairs 330 MB."""
 
 
-class Labels(Mapping[str, str]):
+class Labels(Mapping[str, str], Generic[T]):
     """Item id -> label for people, made when asked for: few of the items are ever named."""
 
     def __init__(self, items: Mapping[str, T], label: Callable[[T], str]) -> None:

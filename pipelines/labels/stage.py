@@ -42,7 +42,7 @@ class Clip:
     side: str
 
 
-class LabelStage(Stage[Clip]):
+class LabelStage(Stage[Clip, LabelConfig]):
     """Human sides by the frozen encoder, robot sides by the adapted one.
 
     Args:
@@ -55,7 +55,6 @@ class LabelStage(Stage[Clip]):
     name = "latent_actions"
     version = 1
     row = LatentActions
-    config: LabelConfig
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ class GroundingDino(PhraseDetector):
         network.tie_weights()
         self.use(network, folder / "vocab.txt")
 
-    def use(self, network: GroundingDinoForObjectDetection, vocabulary: Path, side: int = 800) -> None:
+    def use(self, network: torch.nn.Module, vocabulary: Path, side: int = 800) -> None:
         """Run `network` with the tokenizer of `vocabulary` on pictures whose shorter side is made `side`."""
         tokenizer = BertTokenizer(str(vocabulary), do_lower_case=True)
         size = {"shortest_edge": side, "longest_edge": round(side * 1333 / 800)}
@@ -95,7 +95,8 @@ class GroundingDino(PhraseDetector):
 
     def _forward(self, frames: list[np.ndarray], captions: list[str]) -> list[list[Detection]]:
         """One pass over frames of one size."""
-        inputs = self._processor(images=frames, text=captions, padding=True, return_tensors="pt")  # pyright: ignore
+        # The annotations of transformers lack the options of the tokenizer.
+        inputs = self._processor(images=frames, text=captions, padding=True, return_tensors="pt")  # pyrefly: ignore[unexpected-keyword]
         with inference(self._device):
             outputs = self._network(**inputs.to(self._device))
         outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()

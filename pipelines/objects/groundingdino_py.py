@@ -40,8 +40,8 @@ class GroundingDinoPy(PhraseDetector):
 
     def load(self) -> None:
         self.check()
-        from groundingdino.config import GroundingDINO_SwinT_OGC as published  # type: ignore[import-not-found]
-        from groundingdino.util.inference import load_model, predict  # type: ignore[import-not-found]
+        from groundingdino.config import GroundingDINO_SwinT_OGC as published
+        from groundingdino.util.inference import load_model, predict
 
         self._predict = predict
         self._device = str(best_device())

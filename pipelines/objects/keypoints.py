@@ -46,7 +46,7 @@ def foreground(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
     if whole[window].all() or min(x1 - x0, y1 - y0) < 4:
         return whole
     cv2.setRNGSeed(0)
-    cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # pyright: ignore
+    cv2.grabCut(image, labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     found = np.zeros_like(whole)
     found[window] = labels == cv2.GC_PR_FGD
     return found if np.count_nonzero(found) > 0.15 * np.count_nonzero(whole) else whole

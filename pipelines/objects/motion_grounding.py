@@ -194,7 +194,7 @@ def cut_out(early: np.ndarray, seed: np.ndarray) -> np.ndarray:
     if not (labels == cv2.GC_BGD).any() or not inside.any():
         return seed
     cv2.setRNGSeed(0)
-    cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)  # pyright: ignore
+    cv2.grabCut(image, labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)
     found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     count, parts = cv2.connectedComponents(found.astype(np.uint8))
     touching = np.unique(parts[inside & found])

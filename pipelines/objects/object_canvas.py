@@ -105,8 +105,9 @@ def register(
     target = cv2.convertScaleAbs(target, alpha=float(np.clip(np.median(before / after), *GAIN)))
     start = points.astype(np.float32)[:, None]
     options = {"winSize": (13, 13), "maxLevel": 2, "minEigThreshold": 1e-3, "criteria": (3, 12, 0.03)}
-    there, found, _ = cv2.calcOpticalFlowPyrLK(source, target, start, None, **options)  # pyright: ignore
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(target, source, there, None, **options)  # pyright: ignore
+    # The stubs of OpenCV lack that None lets it allocate the result.
+    there, found, _ = cv2.calcOpticalFlowPyrLK(source, target, start, None, **options)  # pyrefly: ignore[no-matching-overload]
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(target, source, there, None, **options)  # pyrefly: ignore[no-matching-overload]
     error = np.hypot(*(back - start)[:, 0].T)
     good = (found[:, 0] > 0) & (returned[:, 0] > 0) & (error < tolerance)
     if good.sum() < 6:

@@ -65,6 +65,7 @@ class OpenAIDescriber(ObjectDescriber):
 
     def _describe(self, frames: np.ndarray) -> str:
         request = self._request(frames)
+        problem = ""
         for tries_left in reversed(range(TRIES)):
             retry_after = 0.0
             try:

@@ -33,13 +33,12 @@ PRETRAINED_BATCH = 8
 """Demonstrations per call where a pretrained part gains from seeing several at once."""
 
 
-class ObjectStage(Stage[TrackInput]):
+class ObjectStage(Stage[TrackInput, ObjectConfig]):
     """Box from the data set or the grounder, keypoints in it, tracked through the clip."""
 
     name = "object_tracks"
     version = 2
     row = ObjectTrack
-    config: ObjectConfig
 
     def __init__(self, config: ObjectConfig) -> None:
         check_names(config)

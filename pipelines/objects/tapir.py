@@ -49,7 +49,7 @@ class Tapir(PointTracker):
 
     def load(self) -> None:
         self.check()
-        from tapnet.torch.tapir_model import TAPIR  # type: ignore[import-not-found]
+        from tapnet.torch.tapir_model import TAPIR
 
         (file,) = weights.require(self.checkpoint).glob("*.pt")
         network = TAPIR(pyramid_level=1, use_casual_conv=self.causal)

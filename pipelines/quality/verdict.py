@@ -46,13 +46,12 @@ class VerdictConfig(StageConfig):
     """Judge a half whose partner is missing as a demonstration without partner."""
 
 
-class VerdictStage(Stage[VerdictInput]):
+class VerdictStage(Stage[VerdictInput, VerdictConfig]):
     """Judges pairs and demonstrations without partner; always gives a row."""
 
     name: ClassVar[str] = "verdicts"
     version: ClassVar[int] = 3
     row: ClassVar[type[Verdict]] = Verdict
-    config: VerdictConfig
     batch_size = 64
 
     def __init__(self, config: VerdictConfig | None = None) -> None:

@@ -60,7 +60,7 @@ def shard_items(subjects: Sequence[Subject], config: ShardConfig) -> list[Item[S
     return [Item(shard_id, shard.label, shard) for shard_id, shard in plan.items()]
 
 
-class ShardStage(Stage[ShardInput]):
+class ShardStage(Stage[ShardInput, ShardConfig]):
     """Decodes, resizes and packs the frames of a shard's subjects with their cues.
 
     Args:
@@ -70,7 +70,6 @@ class ShardStage(Stage[ShardInput]):
     name = "shards"
     version = 2
     row = Shard
-    config: ShardConfig
 
     def __init__(self, config: ShardConfig, root: Path | str) -> None:
         super().__init__(config)
@@ -121,8 +120,8 @@ class ShardStage(Stage[ShardInput]):
                     split=split,
                     dataset=first.dataset,
                     subject_id=subject.subject_id,
-                    human_id=subject.human and subject.human.demonstration.demonstration_id,
-                    robot_id=subject.robot and subject.robot.demonstration.demonstration_id,
+                    human_id=subject.human.demonstration.demonstration_id if subject.human else None,
+                    robot_id=subject.robot.demonstration.demonstration_id if subject.robot else None,
                     instruction=next((d.instruction for d in subject.demonstrations if d.instruction), ""),
                     task=first.task,
                     fps=first.fps,

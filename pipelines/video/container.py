@@ -4,7 +4,7 @@ import io
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import av
 import numpy as np
@@ -13,6 +13,9 @@ from av.video.stream import VideoStream
 
 from data_schemas.errors import BadInput
 from data_schemas.storage import on_disk
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 FORMATS = (
     "mov,mp4,m4v,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,gif,apng,ogg,mxf,dv,nut,yuv4mpegpipe,"
@@ -98,7 +101,7 @@ class _View(io.RawIOBase):
         self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: size}[whence] + offset
         return self._position
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
         count = os.preadv(self._file.fileno(), [buffer], self._position)
         self._position += count
         return count

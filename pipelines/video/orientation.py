@@ -32,7 +32,9 @@ def orientation(frame: VideoFrame) -> Orientation:
     stored = frame.side_data.get("DISPLAYMATRIX")
     if stored is None:
         return Orientation()
-    (a, b), (c, d) = np.frombuffer(stored, np.int32).reshape(3, 3)[:2, :2].tolist()
+    # PyAV's stubs know of motion vectors only.
+    values = np.frombuffer(stored, np.int32)  # pyrefly: ignore[no-matching-overload]
+    (a, b), (c, d) = values.reshape(3, 3)[:2, :2].tolist()
     if abs(b) > abs(a):
         return Orientation(transposed=True, left_right=c < 0, up_down=b < 0)
     return Orientation(left_right=a < 0, up_down=d < 0)

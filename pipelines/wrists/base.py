@@ -87,8 +87,10 @@ class HandDetector(ABC):
 class WristAnnotator(ABC):
     """Gives a demonstration its wrist or end-effector track."""
 
-    source: str
-    """`model@revision`, `projection` or `dataset`: as it stands in `WristTrack.source`."""
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """`model@revision`, `projection` or `dataset`: as it stands in `WristTrack.source`."""
 
     @abstractmethod
     def annotate(self, clip: VideoInput) -> WristTrack:

@@ -26,7 +26,7 @@ class HumanWristAnnotator(WristAnnotator):
     """Seconds; see `smoothing.smooth`."""
 
     @property
-    def source(self) -> str:  # type: ignore[override]
+    def source(self) -> str:
         return self.detector.source
 
     def annotate(self, clip: VideoInput) -> WristTrack:

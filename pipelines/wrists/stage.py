@@ -47,13 +47,12 @@ DETECTORS: dict[str, Callable[[WristConfig, int], HandDetector]] = {
 """Names in the catalog of weights, joined by +, to what loads the detector, given the number of threads."""
 
 
-class WristStage(Stage[VideoInput]):
+class WristStage(Stage[VideoInput, WristConfig]):
     """Human demonstrations by a hand detector, robot demonstrations by projection."""
 
     name = "wrist_tracks"
     version = 1
     row = WristTrack
-    config: WristConfig
 
     def __init__(self, config: WristConfig) -> None:
         if config.detector not in DETECTORS:

@@ -10,7 +10,7 @@ of the hand, metres.
 
 import sys
 
-import anny  # pyright: ignore[reportMissingImports]
+import anny
 import numpy as np
 import torch
 

@@ -1,4 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
 """The two cameras: one in front of the table, one at the hand.
 
 Convention: pixel (u, v) with u to the right and v down, the corner of the picture at (0, 0), so the middle of the first

@@ -148,11 +148,11 @@ def initial_conditions() -> list[Condition]:
 
 def is_possible(state: Condition, tasks: tuple[str, ...]) -> bool:
     """Whether tasks can be done one after another."""
-    present: Condition | None = state
     for task in tasks:
-        present = next_state(present, task)
-        if present is None:
+        after = next_state(state, task)
+        if after is None:
             return False
+        state = after
     return True
 
 
@@ -186,7 +186,7 @@ def official_chains(count: int = OFFICIAL_CHAINS, total: int = OFFICIAL_CHAINS) 
     starts = initial_conditions()
     shares = [len(part) for part in np.array_split(range(total), len(starts))]
     places = [(seed, i) for seed, share in enumerate(shares) for i in range(share)]
-    np.random.RandomState(0).shuffle(places)  # pyright: ignore[reportArgumentType]  # a list is shuffled in place, too
+    np.random.RandomState(0).shuffle(places)
     return tuple(Chain(starts[seed], _chains_of(seed, shares[seed])[i]) for seed, i in places[:count])
 
 

@@ -9,19 +9,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import yaml
 
 from data_schemas.errors import UserError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FOLDER_VARIABLE = "HARP_CALVIN"
 SCENES = ("A", "B", "C", "D")
 ANNOTATIONS = "new_playtable_validation.yaml"
 Surfaces = Mapping[str, np.ndarray]
 
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _build(cls: type[T], content: Mapping[str, Any], path: Path) -> T:
     """A settings object of the values that it names; the files hold more."""
-    names = [field.name for field in fields(cls)]  # pyright: ignore[reportArgumentType]
+    names = [field.name for field in fields(cls)]
     if missing := [name for name in names if name not in content]:
         raise UserError(f"{path} lacks {', '.join(missing)}.")
     values = {name: content[name] for name in names}

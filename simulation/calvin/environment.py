@@ -1,4 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
 """CALVIN's table as a closed-loop environment: 34 tasks, judged by its oracle, in scenes A to D.
 
 An action is carried out in one control step of 1/30 s, see `simulation.calvin.robot`. Pictures are rendered when they
@@ -214,7 +213,8 @@ class CalvinEnvironment:
                 self.cameras["gripper"].render()
 
     def _load_egl(self) -> None:
-        other = CalvinEnvironment._uses_egl and CalvinEnvironment._uses_egl()
+        uses_egl = CalvinEnvironment._uses_egl
+        other = uses_egl() if uses_egl else None
         if other and other._client is not None:
             raise UserError(
                 "Another environment of this process renders by EGL, and PyBullet would mix up their pictures: close it "

@@ -1,4 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
 """What scripted motions are made of: steering the tool point to places, and knowing where everything is.
 
 Convention: positions in metres in the world (x along the table, y into it, z up); the tool points down, and its yaw is

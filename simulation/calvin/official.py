@@ -1,4 +1,3 @@
-# pyright: reportMissingImports=false
 """The same protocol in an installed `calvin_env`: its simulator, its cameras, its oracle.
 
 For figures that are to be compared with published ones. `calvin_env` renders both cameras at every step, with OpenGL by

@@ -1,4 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
 """The Panda arm: relative actions on a target pose, inverse kinematics, position motors.
 
 An **action** is (7,): displacement of the target's position (1 = 0.02 m, world), of its Euler angles xyz (1 = 0.05 rad,

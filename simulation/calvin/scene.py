@@ -1,4 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
 """The table with its sliding door, drawer, button, switch and lights, and the three blocks.
 
 A scene's **state** is (24,): door and drawer (metres), button and switch (metres), bulb and LED (0 or 1), then six numbers

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from upath import UPath
 
 from data_schemas.errors import UserError
 from data_schemas.storage import fingerprints, location
@@ -35,9 +34,9 @@ def test_a_replaced_file_is_seen_whatever_the_store_calls_its_mark(tmp_path: Pat
             return [{"name": f"{path}/x", "size": 3, "type": "file", **self.mark}]
 
     def state(name: str, value: object, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-        folder = UPath("memory://data")
+        folder = location("memory://data")
         monkeypatch.setattr(type(folder), "fs", Store(name, value))
-        return fingerprints(folder)  # type: ignore[arg-type]
+        return fingerprints(folder)
 
     with pytest.MonkeyPatch.context() as patch:
         assert state("ETag", '"a"', patch) == {"x": '3:"a"'}

@@ -30,7 +30,7 @@ def row(value: int, size: int = 2) -> Power:
     return Power(value, value**2, None, [], [], lower)
 
 
-class Bulky(Stage[int]):
+class Bulky(Stage[int, StageConfig]):
     """32 kB per row."""
 
     name, version, row = "bulky", 1, Power
@@ -39,7 +39,7 @@ class Bulky(Stage[int]):
         return [Done(row(value, ROW_FLOATS)) for value in batch]
 
 
-class Segfault(Stage[int]):
+class Segfault(Stage[int, StageConfig]):
     """Item 5 reads address 0, as a broken decoder does."""
 
     name, version, row = "segfault", 1, Power
@@ -51,7 +51,7 @@ class Segfault(Stage[int]):
         return [Done(row(value)) for value in batch]
 
 
-class Hungry(Stage[int]):
+class Hungry(Stage[int, StageConfig]):
     """Item 5 takes 4 GB and holds them."""
 
     name, version, row = "hungry", 1, Power

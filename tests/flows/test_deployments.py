@@ -10,7 +10,7 @@ import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import DeploymentEventTrigger
-from prefect.events.schemas.automations import AutomationCore
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ParameterTypeError
 
 from flows.curate import curate
@@ -128,7 +128,8 @@ def test_automations_are_what_the_server_takes():
     parsed = AutomationCore.model_validate(automation)
     environment = DEPLOYMENTS[0]["work_pool"]["job_variables"]["env"]
     heartbeat = int(environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
-    assert parsed.trigger.within.total_seconds() > 3 * heartbeat  # type: ignore[union-attr]
+    assert isinstance(parsed.trigger, EventTrigger)
+    assert parsed.trigger.within.total_seconds() > 3 * heartbeat
 
 
 def test_the_form_of_a_curation_says_what_its_fields_take():

@@ -1,5 +1,7 @@
 """A failure that may pass is tried again, one that lasts is not."""
 
+from typing import Any
+
 import httpx
 import pytest
 from aiohttp import ClientPayloadError
@@ -14,7 +16,7 @@ from flows.label import label_clips
 from flows.retries import passes
 from flows.train import optimize
 
-ANY = (run_step, None)
+ANY: tuple[Any, Any] = (run_step, None)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ ANY = (run_step, None)
     ids=lambda error: type(error).__name__,
 )
 def test_what_may_pass(error: Exception):
-    assert passes(*ANY, Failed(data=error))  # type: ignore[arg-type]
+    assert passes(*ANY, Failed(data=error))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_what_may_pass(error: Exception):
     ids=lambda error: type(error).__name__,
 )
 def test_what_lasts(error: Exception):
-    assert not passes(*ANY, Failed(data=error))  # type: ignore[arg-type]
+    assert not passes(*ANY, Failed(data=error))
 
 
 @pytest.mark.parametrize("task", [run_step, publish, label_clips, optimize], ids=lambda task: task.name)

@@ -56,5 +56,5 @@ def test_rows_need_no_model_any_more(tmp_path: Path) -> None:
     make_raw(tmp_path / "raw", 4)
     make_lake(tmp_path / "raw", tmp_path / "lake")
     other = curation(tmp_path, "verdict.min_motion=0.03")
-    other.stages["object_tracks"].check = lambda: pytest.fail("was asked for its model")  # type: ignore[method-assign]
+    other.stages["object_tracks"].check = lambda: pytest.fail("was asked for its model")
     other.ingest()

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -7,7 +8,7 @@ from pipelines.pairing import pair_up
 
 
 def demonstration(name: str, embodiment: str, pair_key: str | None) -> Demonstration:
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(Demonstration):
         empty = np.zeros((0, 7) if field.name == "effector_poses" else 0)
         values[field.name] = empty if field.name in Demonstration.arrays() else ""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -34,13 +35,13 @@ HUMANS, ROBOTS = (10, 30), (20, 60)
 """Frames of the demonstrations that were curated."""
 
 
-def entry(item: str, stage: str, key: str, seconds: float, **changes: object) -> LedgerEntry:
-    values = {
+def entry(item: str, stage: str, key: str, seconds: float, **changes: Any) -> LedgerEntry:
+    values: dict[str, Any] = {
         "item_id": item, "label": item, "stage": stage, "stage_key": key, "run_id": "r", "attempt": 1,
         "outcome": "done", "reason": "", "detail": "", "retryable": False, "worker": "w", "seconds": seconds,
         "peak_memory_mb": 500.0, "finished_at": "2026-01-01",
     }  # fmt: skip
-    return LedgerEntry(**{**values, **changes})  # type: ignore[arg-type]
+    return LedgerEntry(**{**values, **changes})
 
 
 def keys_of(lake: Lake) -> dict[str, str]:

@@ -1,5 +1,3 @@
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a compiled module without type stubs.)
 """Friction alone holds an object, and only while the gripper is closed."""
 
 import mujoco

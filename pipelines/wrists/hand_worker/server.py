@@ -7,8 +7,6 @@ returns what maps frames (B, H, W, 3) uint8 RGB to B arrays of hands (see `messa
 It ends when its owner does: then the socket closes, even if the owner was killed.
 """
 
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
 import argparse

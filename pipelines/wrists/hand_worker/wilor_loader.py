@@ -8,8 +8,6 @@ takes numpy images as OpenCV reads them. (The package's README converts to RGB f
 The keypoints come in pixels with centres at integers, as the crop is cut by `cv2.warpAffine` around the box centre.
 """
 
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
 import os

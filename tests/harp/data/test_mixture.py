@@ -61,7 +61,7 @@ def test_the_fraction_of_pairs_is_rounded_up_as_it_is_written(lake, percent, num
 
 
 def test_a_pool_gives_all_of_its_members_before_one_comes_again():
-    pools = [Pool("a", 2, range(10)), Pool("b", 1, range(100, 105)), Pool("none", 9, ())]
+    pools = [Pool("a", 2, range(10)), Pool("b", 1, range(100, 105)), Pool("none", 9, range(0))]
     mixture = Mixture(pools, 3, seed=0, stream=0)
     seen = Counter()
     for step in range(5):

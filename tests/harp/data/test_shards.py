@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from webdataset import WebDataset  # pyright: ignore[reportAttributeAccessIssue]
+from webdataset import WebDataset
 
 from data_schemas.errors import UserError
 from harp.data.shards import ShardReader

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +113,8 @@ def test_every_tensor_is_read_once(tmp_path, monkeypatch):
     """Shapes are compared before anything is copied; reading for that, too, would double the time of a large policy."""
     state = openvla_layout(tiny_vla(0), adapters=True)
     shards(state, tmp_path)
-    reader, reads = type(open_tensors(tmp_path)), Counter()
+    reader: Any = type(open_tensors(tmp_path))
+    reads = Counter()
     read = reader.__getitem__
 
     def counted(tensors, name):
@@ -175,7 +177,7 @@ def test_authors_folder_predicts_as_its_source(tmp_path, monkeypatch):
     assert torch.equal(loaded.policy.predict(seen), policy.predict(seen))
     assert loaded.normalization["calvin"].action.dim == 4
     monkeypatch.setitem(POLICIES, "tiny", tiny_config())
-    by_hand = {"preset": "tiny", "action": {"chunk": 3, "dim": 4, "proprioception_dim": 5}}
+    by_hand: dict[str, Any] = {"preset": "tiny", "action": {"chunk": 3, "dim": 4, "proprioception_dim": 5}}
     (tmp_path / "policy.json").write_text(json.dumps(by_hand))
     assert find_policy(tmp_path) == tmp_path
     described = load_policy(tmp_path)

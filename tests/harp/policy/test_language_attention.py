@@ -1,7 +1,10 @@
 """Attention of the language model is that of `transformers`, whatever the type, the mask and the number of key heads."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor, nn
 from transformers import DynamicCache, LlamaForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -52,11 +55,9 @@ def test_bfloat16_on_a_cpu_leaves_the_fused_kernel_out(
     """Under autocast as well, where queries and keys come in float32."""
     fused: list[torch.dtype] = []
 
-    def counted(
-        module: object, query: torch.Tensor, key: object, value: torch.Tensor, *rest: object, **more: object
-    ):
+    def counted(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any):
         fused.append(value.dtype)
-        return sdpa_attention_forward(module, query, key, value, *rest, **more)  # type: ignore[arg-type]
+        return sdpa_attention_forward(module, query, key, value, *rest, **more)
 
     monkeypatch.setattr(language_attention, "sdpa_attention_forward", counted)
     for mask in masks().values():

@@ -70,7 +70,7 @@ def test_batch_equals_one_by_one():
         (Request(IMAGES, "push it", STATE * np.nan), "bad_state"),
         (Request(IMAGES, "  ", STATE), "empty_instruction"),
         (Request(IMAGES, 500 * "x", STATE), "long_instruction"),
-        (Request([IMAGES[0], IMAGES[1].astype(float)], "push it", STATE), "bad_image"),  # type: ignore[list-item]
+        (Request([IMAGES[0], IMAGES[1].astype(float)], "push it", STATE), "bad_image"),
     ],
 )
 def test_bad_requests_are_named(request_, reason):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -76,7 +78,7 @@ def test_transformers_reads_the_saved_tokenizer(tmp_path):
     config = tiny_config()
     ours = load_tokenizer(config)
     ours.save(tmp_path)
-    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    theirs: Any = AutoTokenizer.from_pretrained(tmp_path)
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (256, 257, 258)
     text = PROMPT.format(instruction="push the red cup") + " "
     assert (

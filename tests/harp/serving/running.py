@@ -7,6 +7,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def write_tiny_policy(folder: Path) -> Path:
     return folder
 
 
-def observation(seed: int = 0) -> dict[str, object]:
+def observation(seed: int = 0) -> dict[str, Any]:
     """What one robot sends; another seed gives another."""
     generator = np.random.default_rng(seed)
     return {

@@ -21,11 +21,13 @@ from openpi_client.action_chunk_broker import ActionChunkBroker
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from data_schemas.robot_interface import RobotInterface
 from harp.policy.predict import Predictor
 from harp.serving.example_client import play
 from harp.serving.messages import encode
+from tests.harp.evaluation.closed_loop.toy_world import ToyTrial
 from tests.harp.serving.running import Running, observation, write_tiny_policy
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "serving.md"
@@ -93,7 +95,7 @@ def test_eight_robots_together_get_the_actions_of_one_by_one(server, policy):
     expected = []
     for seed in range(8):
         seen = observation(seed)
-        chunk = predictor.act([seen["image"], seen["wrist_image"]], str(seen["prompt"]), seen["state"])  # type: ignore[list-item, arg-type]
+        chunk = predictor.act([seen["image"], seen["wrist_image"]], seen["prompt"], seen["state"])
         expected.append(chunk)
     robots = [robot(server) for _ in range(8)]
     metadata = robots[0].get_server_metadata()
@@ -134,21 +136,22 @@ def test_openpis_chunk_broker_plays_the_chunk(server):
 class Robot:
     """Robot of the documentation and environment of the example: ends after five actions, which it keeps."""
 
-    tasks, episode_limit = ("push",), 9
+    tasks: tuple[str, ...] = ("push",)
+    episode_limit = 9
     interface = RobotInterface(
         rate=10.0, actions=tuple("abcd"), action_scale=(1.0,) * 4, proprioception=tuple("abcde")
     )
 
     def __init__(self) -> None:
         self.actions: list[np.ndarray] = []
-        seen: dict[str, Any] = observation()
+        seen = observation()
         self.third_view, self.wrist = seen["image"], seen["wrist_image"]
         self.proprioception, self.instruction = seen["state"], seen["prompt"]
 
-    def trials(self, task: str, count: int = 60, seed: int = 0) -> list[None]:
-        return [None] * count
+    def trials(self, task: str, count: int = 60, seed: int = 0) -> list[ToyTrial]:
+        return [ToyTrial(task, index, seed) for index in range(count)]
 
-    def reset(self, trial: None) -> "Robot":
+    def reset(self, trial: ToyTrial) -> "Robot":
         return self
 
     def step(self, action: np.ndarray) -> tuple["Robot", bool, bool]:
@@ -161,7 +164,7 @@ class Robot:
 
 def test_the_example_plays_chunks_on_an_environment(server):
     client, environment = robot(server), Robot()
-    assert play(client, environment, None, steps=9, replan=2)  # type: ignore[arg-type]
+    assert play(client, environment, ToyTrial("push", 0, 0), steps=9, replan=2)
     chunk = client.infer(observation())["actions"]
     np.testing.assert_allclose(environment.actions, chunk[[0, 1, 0, 1, 0]], atol=1e-6)
     client._ws.close()
@@ -218,7 +221,7 @@ def test_health_needs_no_token_and_robots_do(guarded):
 
 def test_a_web_page_may_not_ask(server):
     with pytest.raises(InvalidStatus, match="403"):
-        connect(server.url, origin="https://example.org")  # type: ignore[arg-type]
+        connect(server.url, origin=Origin("https://example.org"))
 
 
 def test_a_message_over_the_limit_closes_with_its_code(guarded):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,6 +99,6 @@ def recipe(**changes: object) -> Stage2Config:
     return Stage2Config.model_validate(changed(values, changes))
 
 
-def train(world: World, out: Path, config: Stage2Config, **changes: object):
+def train(world: World, out: Path, config: Stage2Config, **changes: Any):
     start = Start(stage1=world.stage1)
-    return train_stage2(config, world.lake, out, labels=("first",), start=start, **changes)  # type: ignore[arg-type]
+    return train_stage2(config, world.lake, out, labels=("first",), start=start, **changes)

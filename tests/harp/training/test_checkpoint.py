@@ -25,9 +25,9 @@ def test_steps_are_counted_beyond_the_width_of_their_names(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     for step in (999_950, 1_000_000):
         nn.init.constant_(stage.weight, step)
-        checkpoints.save(step, stage, optimizer, {})  # pyright: ignore[reportArgumentType]
+        checkpoints.save(step, stage, optimizer, {})
     nn.init.zeros_(stage.weight)
-    resumed = checkpoints.load(stage, optimizer)  # pyright: ignore[reportArgumentType]
+    resumed = checkpoints.load(stage, optimizer)
     assert resumed is not None
     assert (resumed["step"], stage.weight.item()) == (1_000_000, 1_000_000)
     assert [path.name for path in tmp_path.iterdir()] == ["step-1000000"]

@@ -1,6 +1,7 @@
 """A run's folder is claimed for one request, and says in a sentence what is wrong with it."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_living_run_keeps_its_request_before_its_first_checkpoint(tmp_path):
 
 
 def test_a_run_of_another_harp_names_the_key(tmp_path):
-    request = {"version": "v", **json.loads(load_stage1_recipe("laptop").model_dump_json())}
+    request: dict[str, Any] = {"version": "v", **json.loads(load_stage1_recipe("laptop").model_dump_json())}
     (tmp_path / "version_folder").write_text("lake/versions/v\n")
     (tmp_path / "config.json").write_text(json.dumps(request))
     assert read_run(tmp_path)[0] == load_stage1_recipe("laptop")

@@ -5,6 +5,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,6 +83,7 @@ def test_codes_are_learned_by_heart_and_generated_by_the_written_policy(world, t
 def test_the_encoder_is_that_of_stage_1_and_what_is_frozen_stays(world, tmp_path):
     trained = load_file(world.stage1 / ADAPTERS)
     up = next(name for name in trained if name.endswith("0.attn_adapter.up.weight"))
+    frozen_block = torch.empty(0)
     for vision, adapters in (
         ("frozen", "stage1"),
         ("frozen", "identity"),
@@ -125,9 +127,9 @@ def test_labels_are_those_of_the_encoders_model_and_a_begun_run_keeps_them(world
         other = own.model_copy(update={"key": key, "finished_at": "2026-02-01T00:00:00Z", **changes})
         (labels / f"{key}.json").write_text(other.model_dump_json())
 
-    def begin(**changes: object) -> PolicyResult:
+    def begin(**changes: Any) -> PolicyResult:
         start = Start(stage1=world.stage1)
-        return train_stage2(recipe(), tmp_path / "lake", tmp_path / "run", start=start, **changes)  # type: ignore[arg-type]
+        return train_stage2(recipe(), tmp_path / "lake", tmp_path / "run", start=start, **changes)
 
     add("foreign", model="stage1@other")
     with pytest.raises(UserError, match=rf"foreign are by stage1@other and the encoder is of {own.model}"):
@@ -188,8 +190,8 @@ def test_workers_may_begin_in_another_folder(world, tmp_path, monkeypatch):
 
 
 def test_sources_sides_and_horizons(world):
-    def pools(*sources: LabelSource, **data: object):
-        config = LabelDataConfig(sources=sources, **data)  # type: ignore[arg-type]
+    def pools(*sources: LabelSource, **data: Any):
+        config = LabelDataConfig(sources=sources, **data)
         return LabelledVersions.open(world.lake, config).transitions("train")
 
     robot = LabelSource(labels="first", sides=("robot",), weight=3)

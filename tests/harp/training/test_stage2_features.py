@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,10 +91,8 @@ def test_equal_weights_that_are_run_otherwise_have_features_of_their_own(tmp_pat
         for activation in ("gelu", "gelu_tanh")
     )
     tanh.load_state_dict(exact.state_dict())
-    folders = {
-        KeptFeatures(tmp_path, SimpleNamespace(vision=vision), "fp32").folder  # pyright: ignore[reportArgumentType]
-        for vision in (exact, tanh)
-    }
+    models: list[Any] = [SimpleNamespace(vision=vision) for vision in (exact, tanh)]
+    folders = {KeptFeatures(tmp_path, model, "fp32").folder for model in models}
     assert len(folders) == 2
 
 

@@ -1,6 +1,7 @@
 """The catalog's own models, as their sources ship them."""
 
 import struct
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,8 @@ def test_text_encoder_tells_instructions_apart() -> None:
         folder = resolve("minilm-l6")
     except UserError as error:
         pytest.skip(str(error))
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder)
     batch = tokenizer(
         ["pick up the red cup", "grasp the mug", "open the drawer"], padding=True, return_tensors="pt"
     )

@@ -11,6 +11,7 @@ import pytest
 
 from data_schemas.camera import CameraMotion
 from data_schemas.demonstrations import Demonstration
+from data_schemas.pairs import Alignment
 from pipelines.alignment.cues import object_signal, wrist_signal
 from pipelines.alignment.stage import AlignConfig, AlignStage
 from pipelines.camera_motion.stage import CameraConfig, CameraStage
@@ -66,7 +67,9 @@ def test_a_followed_hand_is_aligned_with_a_robot_before_a_fixed_camera() -> None
     outcome, expected = AlignStage().process([pair, still])
     assert isinstance(outcome, Done)
     assert isinstance(expected, Done)
-    np.testing.assert_array_equal(outcome.row.human_index, expected.row.human_index)  # type: ignore[attr-defined]
+    assert isinstance(outcome.row, Alignment)
+    assert isinstance(expected.row, Alignment)
+    np.testing.assert_array_equal(outcome.row.human_index, expected.row.human_index)
     (blind,) = AlignStage(AlignConfig(cues=("wrist",))).process(
         [PairInput("p", replace(pair.human, camera=None), robot)]
     )

@@ -12,7 +12,7 @@ from deltalake.exceptions import DeltaError
 
 from data_schemas.errors import UserError
 from data_schemas.row import Row
-from pipelines.engine.lake import Lake
+from pipelines.engine.lake import Condition, Lake
 from tests.pipelines.engine.toy import Power, power_row
 
 
@@ -48,7 +48,7 @@ def test_conditions_choose_rows_whatever_the_files(tmp_path: Path) -> None:
     for start in range(0, 12, 3):
         other.append(Power, "k", [(f"{v:02d}", power_row(v, 2)) for v in range(start, start + 3)])
         assert lake.table(Power).num_rows == start + 3, "commits of others are seen"
-    conditions = {
+    conditions: dict[Condition, set[int]] = {
         ("value", "!=", 4): set(range(12)) - {4},
         ("value", ">=", 7): {7, 8, 9, 10, 11},
         ("note", "=", "even"): {0, 2, 4, 6, 8, 10},

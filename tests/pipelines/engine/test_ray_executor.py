@@ -43,20 +43,18 @@ def test_both_executors_give_the_same_tables(tmp_path: Path, ray_executor: RayEx
     assert len(content(lakes["ray"])) > 10
 
 
-class MeetingConfig(PowerConfig):
-    folder: str
-
-
 class MeetingStage(PowerStage):
     """Finishes no item before two processes have begun one."""
 
     name = "meeting"
-    config: MeetingConfig
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(PowerConfig(seconds=0.1))
+        self._folder = folder
 
     def process(self, batch: Sequence[int]) -> list[Outcome]:
-        folder = Path(self.config.folder)
-        (folder / str(os.getpid())).touch()
-        while len(list(folder.iterdir())) < 2:
+        (self._folder / str(os.getpid())).touch()
+        while len(list(self._folder.iterdir())) < 2:
             time.sleep(0.05)
         return super().process(batch)
 
@@ -64,8 +62,7 @@ class MeetingStage(PowerStage):
 def test_two_workers_share_the_work(tmp_path: Path, ray_executor: RayExecutor) -> None:
     lake, folder = Lake(tmp_path / "lake"), tmp_path / "meeting"
     folder.mkdir()
-    config = MeetingConfig(folder=str(folder), seconds=0.1)
-    run_stage(MeetingStage(config), numbers(*range(6)), lake, ray_executor)
+    run_stage(MeetingStage(folder), numbers(*range(6)), lake, ray_executor)
     entries = lake.table(LedgerEntry).to_pylist()
     assert len({entry["worker"] for entry in entries}) == 2
     assert all(entry["seconds"] >= 0.1 for entry in entries)

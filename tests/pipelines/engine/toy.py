@@ -39,11 +39,10 @@ class PowerConfig(StageConfig):
     bad_setup: bool = False
 
 
-class PowerStage(Stage[int]):
+class PowerStage(Stage[int, PowerConfig]):
     name = "power"
     version = 1
     row = Power
-    config: PowerConfig
 
     def __init__(self, config: PowerConfig, batch_size: int = 1) -> None:
         super().__init__(config)
@@ -95,13 +94,12 @@ class LimitsConfig(StageConfig):
     eat_gb: float = 0.0
 
 
-class LimitsStage(Stage[int]):
+class LimitsStage(Stage[int, LimitsConfig]):
     """Takes too long or too much memory over some items; the others' `power` is the process that did them."""
 
     name = "limits"
     version = 1
     row = Power
-    config: LimitsConfig
 
     def process(self, batch: Sequence[int]) -> list[Outcome]:
         for value in batch:

@@ -128,7 +128,9 @@ class AskedExecutor(LocalExecutor):
 
     asked = Resources()
 
-    def run(self, stage: Stage, items: Items, limits: Limits | None = None) -> Generator[Attempt, None, None]:
+    def run(
+        self, stage: Stage, items: Items, limits: Limits | None = None
+    ) -> Generator[Attempt | None, None, None]:
         self.asked = stage.resources
         yield from super().run(stage, items, limits)
 

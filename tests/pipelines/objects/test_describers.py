@@ -36,20 +36,20 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
-
     def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append((self.path, dict(self.headers), body))
-            status, text = self.server.answers.pop(0) if self.server.answers else (200, GOOD)
+        with server.lock:
+            server.asked.append((self.path, dict(self.headers), body))
+            status, text = server.answers.pop(0) if server.answers else (200, GOOD)
         self.send_response(status)
         if status == 429:
             self.send_header("Retry-After", "0.01")
         self.end_headers()
         self.wfile.write(text.encode())
 
-    def log_message(self, *_: object) -> None: ...
+    def log_message(self, *_: object, **__: object) -> None: ...
 
 
 @pytest.fixture

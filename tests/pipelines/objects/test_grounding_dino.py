@@ -83,7 +83,7 @@ class SquareFinder(torch.nn.Module):
 @pytest.mark.parametrize("size", [(480, 640), (224, 224), (517, 333), (720, 1280), (1080, 1920)])
 def test_a_planted_square_comes_back_through_the_resizing(vocabulary: Path, size: tuple[int, int]) -> None:
     detector = GroundingDino()
-    detector.use(SquareFinder(), vocabulary)  # pyright: ignore[reportArgumentType]
+    detector.use(SquareFinder(), vocabulary)
     frame = np.zeros((*size, 3), np.uint8)
     x0, y0, side = size[1] // 3, size[0] // 2, 41
     frame[y0 : y0 + side, x0 : x0 + side] = 255

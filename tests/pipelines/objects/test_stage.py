@@ -129,5 +129,6 @@ def test_the_phrase_comes_from_the_instruction_else_from_the_describer(tmp_path:
     told = replace(item, demonstration=replace(item.demonstration, instruction="Pick up the green cup"))
     stage = ObjectStage(ObjectConfig())
     stage._describer = Says()
-    phrases = [outcome.row.phrase for outcome in stage.process([told, item]) if isinstance(outcome, Done)]  # pyright: ignore
+    rows = [outcome.row for outcome in stage.process([told, item]) if isinstance(outcome, Done)]
+    phrases = [row.phrase for row in rows if isinstance(row, ObjectTrack)]
     assert phrases == ["green cup", "striped block"]

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -63,7 +64,7 @@ class Studio:
             poses = np.concatenate(
                 [rng.normal(size=(num_frames, 3)), np.tile([1.0, 0, 0, 0], (num_frames, 1))], 1
             )
-        values = {
+        values: dict[str, Any] = {
             "demonstration_id": demonstration_id("toys", sha256, "front"),
             "dataset": "toys",
             "embodiment": embodiment,

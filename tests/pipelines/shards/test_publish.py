@@ -123,7 +123,7 @@ def test_the_index_points_at_the_samples(published: tuple[Lake, Manifest]) -> No
             file.seek(row["offset"])
             data = file.read(row["num_bytes"])
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+            members = {member.name: file.read() for member in tar if (file := tar.extractfile(member))}
             assert all((m.mtime, m.uid, m.gid, m.uname) == (0, 0, 0, "") for m in tar.getmembers())
         prefix = row["key"] + "."
         sample = {f"{prefix}{name}": v for name, v in read[row["key"]].items() if not name.startswith("__")}

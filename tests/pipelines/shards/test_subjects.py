@@ -1,6 +1,7 @@
 """Splits and grouping: by content, stable when subjects come and go."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -9,15 +10,16 @@ from pipelines.shards.stage import ShardConfig, Subject, shard_items
 from pipelines.shards.subjects import bucket, split_of
 
 
-def copies(subject: Subject, number: int, **changes) -> list[Subject]:
+def copies(subject: Subject, number: int, **changes: Any) -> list[Subject]:
     """Subjects that differ in id and pair key."""
     made = []
     for i in range(number):
-        sides = {
+        fields: dict[str, Any] = {"pair_key": f"key{i}", **changes}
+        sides: dict[str, Any] = {
             side: clip
             and dataclasses.replace(
                 clip,
-                demonstration=dataclasses.replace(clip.demonstration, **{"pair_key": f"key{i}", **changes}),
+                demonstration=dataclasses.replace(clip.demonstration, **fields),
             )
             for side, clip in (("human", subject.human), ("robot", subject.robot))
         }

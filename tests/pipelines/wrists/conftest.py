@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -46,8 +47,8 @@ def tabletop_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 def make_demonstration() -> Callable[..., Demonstration]:
     """Demonstration of ten frames at 10 Hz without poses; keyword arguments replace its fields."""
 
-    def make(**changes: object) -> Demonstration:
-        values = {
+    def make(**changes: Any) -> Demonstration:
+        values: dict[str, Any] = {
             "demonstration_id": "d0",
             "dataset": "test",
             "embodiment": "robot",

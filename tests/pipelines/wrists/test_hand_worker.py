@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_schemas.cues import WristTrack
 from data_schemas.errors import BadInput, UserError
 from pipelines.engine.stage import Done
 from pipelines.inputs import VideoInput
@@ -141,8 +142,9 @@ def test_the_stage_runs_on_such_a_detector(
     stage.setup()
     (outcome,) = stage.process([make_clip(np.stack([picture(10 + 3 * t, 24) for t in range(12)]))])
     assert isinstance(outcome, Done)
-    np.testing.assert_allclose(outcome.row.points[:, 0], 10 + 3 * np.arange(12), atol=1.0)  # type: ignore
-    assert outcome.row.source == "wilor-mini@x"  # type: ignore
+    assert isinstance(outcome.row, WristTrack)
+    np.testing.assert_allclose(outcome.row.points[:, 0], 10 + 3 * np.arange(12), atol=1.0)
+    assert outcome.row.source == "wilor-mini@x"
     stage.teardown()
     assert worker._child is None
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def write(
     """A model; quantized constants hold bytes that stand for `byte * 0.5 - 3`."""
     manifest, data = [], b""
     for name, array in constants.items():
-        entry = {
+        entry: dict[str, Any] = {
             "name": name,
             "shape": list(array.shape),
             "dtype": "float32" if array.dtype != np.int32 else "int32",

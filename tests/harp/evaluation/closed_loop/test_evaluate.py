@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -18,14 +19,14 @@ def played(diary: Path) -> Counter[str]:
     return Counter(diary.read_text().splitlines())
 
 
-def evaluate(tmp_path: Path, out: str = "out", **settings: object) -> ClosedLoopResult:
+def evaluate(tmp_path: Path, out: str = "out", **settings: Any) -> ClosedLoopResult:
     settings = {"trials": 4, **settings}
     return evaluate_closed_loop(
         partial(ToyWorld, tmp_path / "diary"),
         "toy",
         "noop",
         tmp_path / out,
-        **settings,  # pyright: ignore[reportArgumentType]
+        **settings,
     )
 
 
