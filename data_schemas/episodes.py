@@ -15,20 +15,19 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from data_schemas.errors import BadInput, UserError
 from data_schemas.robot_interface import RobotInterface
+from data_schemas.strict_model import StrictModel
 
 COLLECTION_FILE, EPISODE_FILE, STEPS_FILE = "demonstrations.json", "episode.json", "steps.npz"
 EPISODES = "episodes"
 VIDEOS = ("third_view", "wrist")
 
 
-class Collection(BaseModel):
+class Collection(StrictModel):
     """Content of `demonstrations.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     robot: str
     rate: float
@@ -42,7 +41,7 @@ class Collection(BaseModel):
     """Width and height of the videos, pixels, where all have the same."""
     seed: int = 0
     """Of a simulation: everything follows from it."""
-    appearance: dict[str, float] = {}
+    appearance: dict[str, float] = Field(default_factory=dict)
     """Of a simulation: strengths of the variation of the look."""
     license: str
 
@@ -57,10 +56,8 @@ class Collection(BaseModel):
         )
 
 
-class EpisodeInfo(BaseModel):
+class EpisodeInfo(StrictModel):
     """Content of `episode.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     task: str

@@ -10,10 +10,10 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
 from data_schemas.row import Array, Row
+from data_schemas.strict_model import StrictModel
 from data_schemas.versions import LATEST
 
 LABELS = "labels"
@@ -39,10 +39,8 @@ class LatentActions(Row):
     """(N, Q) in 0 … codebook_size - 1."""
 
 
-class LabelSet(BaseModel):
+class LabelSet(StrictModel):
     """Content of `labels/<key>.json`: one labelling of one version by one model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
     """Stage key of its rows."""

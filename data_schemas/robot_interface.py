@@ -1,15 +1,13 @@
 """What the numbers mean that go between a policy and its robot."""
 
-from pydantic import BaseModel, ConfigDict
+from data_schemas.strict_model import StrictModel
 
 
-class RobotInterface(BaseModel):
+class RobotInterface(StrictModel):
     """Rate and meaning of actions and states: of demonstrations, of the policy trained on them, of an environment.
 
     Two robots may have seven numbers each and understand different things by them, so that counting is not enough.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rate: float
     """Actions a second."""

@@ -16,9 +16,8 @@ line, so row i of both sides belong together; a sample without partner has one s
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from data_schemas.row import Row
+from data_schemas.strict_model import StrictModel
 
 MAX_SEGMENT_FRAMES = 64
 FRAME_SIZE = 224
@@ -36,10 +35,8 @@ CUE_ARRAYS = {
 }
 
 
-class SampleInfo(BaseModel):
+class SampleInfo(StrictModel):
     """Content of `{key}.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
     kind: str

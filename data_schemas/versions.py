@@ -7,10 +7,9 @@ content twice gives the same version.
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from data_schemas import SCHEMA_VERSION
 from data_schemas.errors import UserError
+from data_schemas.strict_model import StrictModel
 
 LATEST = "latest"
 """Stands for the version that was published last, also when its content had been published before."""
@@ -19,10 +18,8 @@ LATEST_SUFFIX = ".latest.json"
 """`versions/<dataset>.latest.json` holds the id of a data set's latest version."""
 
 
-class ShardFile(BaseModel):
+class ShardFile(StrictModel):
     """One tar of a version."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str
     """Relative to the lake's root."""
@@ -31,10 +28,8 @@ class ShardFile(BaseModel):
     num_samples: int
 
 
-class Manifest(BaseModel):
+class Manifest(StrictModel):
     """Content of `versions/<version_id>/manifest.json`; the samples' index lies beside it as `index.parquet`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version_id: str
     schema_version: int = SCHEMA_VERSION

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from data_schemas.strict_model import StrictModel
 from harp.configuration import load_recipe
 from pipelines.alignment.stage import AlignConfig
 from pipelines.camera_motion.stage import CameraConfig
@@ -21,19 +22,15 @@ from pipelines.wrists.stage import WristConfig
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class ReaderConfig(BaseModel):
+class ReaderConfig(StrictModel):
     """Name of a reader and its own options."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     options: dict = Field(default_factory=dict)
 
 
-class CurateRecipe(BaseModel):
+class CurateRecipe(StrictModel):
     """How to curate one data set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Name of the data set in tables, ids and versions."""

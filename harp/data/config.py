@@ -2,22 +2,21 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from data_schemas.strict_model import StrictModel
 from data_schemas.versions import LATEST
 
 
-class SourceConfig(BaseModel):
+class SourceConfig(StrictModel):
     """A part of the training data, and how much of a batch it gives."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: str | None = None
     """Id of a published version of the same lake; the version of the run by default."""
     datasets: tuple[str, ...] = ()
     """All data sets of the version by default."""
     kinds: tuple[Literal["pair", "human", "robot"], ...] = ("pair", "human", "robot")
-    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0)
     """Pairs of a batch are shared out among the sources that have pairs in proportion to their weights, singles
     among those that have singles."""
 
@@ -28,15 +27,13 @@ class SourceConfig(BaseModel):
         return self
 
 
-class AugmentationConfig(BaseModel):
+class AugmentationConfig(StrictModel):
     """Random views of the robot's clips: one crop and one colour change for all frames of a clip.
 
     Human frames stay as they were published; cue points move with the robot's frames. The robot's frozen reference
     f^{R0} comes from the frozen-feature cache, which knows frames as they were published; the objective `hr`, which
     pools patch tokens by attention, computes it from the changed frames.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_crop: float = Field(default=1.0, gt=0, le=1)
     """Smallest side of the square crop, as a share of the frame's; 1 crops nothing."""
@@ -46,10 +43,8 @@ class AugmentationConfig(BaseModel):
     saturation: float = Field(default=0.0, ge=0, le=1)
 
 
-class DataConfig(BaseModel):
+class DataConfig(StrictModel):
     """Batches of pairs and single demonstrations."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pairs_per_batch: int = Field(default=64, ge=0)
     singles_per_batch: int = Field(default=64, ge=0)

@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 import pyarrow.dataset as pads
 from deltalake import DeltaTable
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data_schemas.errors import UserError
 from data_schemas.latent_actions import LabelSet, LatentActions, read_label_set
+from data_schemas.strict_model import StrictModel
 from harp.data.flattened import Flattened
 from harp.data.mixture import Mixture, Pool
 from harp.data.version import PublishedVersion, Split, Subject
@@ -23,23 +24,19 @@ from harp.data.version import PublishedVersion, Split, Subject
 Side = Literal["human", "robot"]
 
 
-class LabelSource(BaseModel):
+class LabelSource(StrictModel):
     """A part of the training data of stage 2, and how much of a batch it gives."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     labels: str
     """Key of a labelling of the lake; its version is read with it."""
     sides: tuple[Side, ...] = ("human", "robot")
     datasets: tuple[str, ...] = ()
     """All data sets of the version by default."""
-    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0)
 
 
-class LabelDataConfig(BaseModel):
+class LabelDataConfig(StrictModel):
     """Batches of labelled transitions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_size: int = Field(default=64, gt=0)
     """Transitions per step, over all workers and micro-batches."""

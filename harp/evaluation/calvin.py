@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
 from data_schemas.robot_interface import RobotInterface
+from data_schemas.strict_model import StrictModel
 from harp.evaluation.calvin_results import CHAINS, CalvinResult, ChainResult
 from harp.evaluation.closed_loop.actors import Actor, actor_identity, load_actor
 from harp.evaluation.closed_loop.kept import finished
@@ -82,10 +82,8 @@ Factory = Callable[[], ChainEnvironment]
 """Makes the environment in whichever process needs one, so it must be picklable."""
 
 
-class CalvinConfig(BaseModel):
+class CalvinConfig(StrictModel):
     """What the figures depend on, besides the number of chains."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     environment: str
     scene: str

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from data_schemas.strict_model import StrictModel
 
 
-class LatentActionConfig(BaseModel):
+class LatentActionConfig(StrictModel):
     """Every size of the latent action model. What the paper leaves open is marked (open)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(default=768, gt=0)
     """Model dimension of encoder and decoder (open; UniVLA's)."""

@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from data_schemas.strict_model import StrictModel
 
 ObjectiveName = Literal["none", "hr", "hr_style", "l2", "sr", "srpd"]
 
 
-class AlignmentConfig(BaseModel):
+class AlignmentConfig(StrictModel):
     """Alignment of pooled robot features to pooled human features (paper A.2)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     objective: ObjectiveName = "srpd"
     """`hr` pools by attention of the instruction, all others by ρ."""
@@ -31,10 +31,8 @@ class AlignmentConfig(BaseModel):
     """τ of `hr` and `hr_style`."""
 
 
-class LossConfig(BaseModel):
+class LossConfig(StrictModel):
     """L_stage1 = L_lam + λ_aux L_aux + λ_align L_align."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     alignment: AlignmentConfig = AlignmentConfig()
     prediction: float = Field(default=1.0, ge=0)

@@ -8,10 +8,11 @@ On Llama-2 that is `<PAD>` 32000 and `<ACT_i>` 32001 + i in a table of 32064, as
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from transformers import LlamaConfig
 
 from data_schemas.robot_interface import RobotInterface
+from data_schemas.strict_model import StrictModel
 from harp.policy.action_head import pooling_heads
 from harp.vision.config import LAPTOP, PAPER, VisionConfig
 
@@ -24,11 +25,7 @@ EXTRA_ROWS = 64
 """Rows that the embedding table grows by, for `<PAD>` and the latent actions."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LanguageModelConfig(_Frozen):
+class LanguageModelConfig(StrictModel):
     """A Llama."""
 
     weights: str | None = None
@@ -98,7 +95,7 @@ class LanguageModelConfig(_Frozen):
         )
 
 
-class ImageConfig(_Frozen):
+class ImageConfig(StrictModel):
     """What happens to a camera image before the vision encoder; by default only the encoder's own resizing."""
 
     jpeg: bool = False
@@ -121,7 +118,7 @@ LatentHeadWidth = Annotated[int, Field(gt=0), AfterValidator(_shared_by_heads)]
 """Width of the `latent` head."""
 
 
-class ActionConfig(_Frozen):
+class ActionConfig(StrictModel):
     """Stage 3: what the head predicts, and from what."""
 
     head: Literal["parallel", "latent"] = "parallel"
@@ -142,7 +139,7 @@ class ActionConfig(_Frozen):
     """Rate and meaning of the numbers in the demonstrations; none where a checkpoint from elsewhere does not say."""
 
 
-class PolicyConfig(_Frozen):
+class PolicyConfig(StrictModel):
     """The whole policy; without `action` it is the model of stage 2."""
 
     vision: VisionConfig

@@ -1,7 +1,8 @@
 """Configuration of stage 1: everything that a run's result depends on."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from data_schemas.strict_model import StrictModel
 from harp.data.config import DataConfig
 from harp.latent_action.config import LatentActionConfig
 from harp.losses.config import LossConfig
@@ -10,20 +11,16 @@ from harp.training.routes import PairedPrediction, SinglePrediction
 from harp.vision.config import VisionConfig
 
 
-class TextConfig(BaseModel):
+class TextConfig(StrictModel):
     """Frozen text encoder of the instructions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "t5-base"
     """A model of `harp weights list`, or a local folder."""
     max_tokens: int = Field(default=64, ge=4)
 
 
-class OptimizationConfig(BaseModel):
+class OptimizationConfig(StrictModel):
     """AdamW with linear warm-up and cosine decay to zero: what the training loop reads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(gt=0)
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -63,10 +60,8 @@ class TrainingConfig(OptimizationConfig):
     """Patch tokens of the human frames are kept on disk if they fit in here, else computed at every step."""
 
 
-class Stage1Config(BaseModel):
+class Stage1Config(StrictModel):
     """HARP-VE and HARP-LAM, trained together (paper §3.2)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0)
     vision: VisionConfig

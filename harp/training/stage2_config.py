@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from data_schemas.errors import UserError
 from data_schemas.latent_actions import LabelSet, read_label_set
+from data_schemas.strict_model import StrictModel
 from data_schemas.versions import LATEST
 from harp.data.policy_labels import LabelDataConfig, LabelSource
 from harp.policy.config import PolicyConfig, preset
@@ -17,10 +18,8 @@ from harp.training.run_folder import begun_request
 from harp.training.stage1_models import finished_config, stage1_identity
 
 
-class Stage2Config(BaseModel):
+class Stage2Config(StrictModel):
     """Pretraining of a policy on latent actions (paper §3.3)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0)
     policy: Annotated[PolicyConfig, BeforeValidator(preset)]

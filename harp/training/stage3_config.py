@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from data_schemas.errors import UserError
 from data_schemas.storage import everywhere
+from data_schemas.strict_model import StrictModel
 from harp.data.policy_episodes import EpisodeSet
 from harp.policy.checkpoints.folder import CONFIG_FILE, policy_in, read_config
 from harp.policy.config import POLICIES, ActionConfig, LatentHeadWidth, PolicyConfig, preset
@@ -15,10 +16,8 @@ from harp.training.policy_run import Start, checkpoint_identity
 from harp.training.stage1_models import finished_config, stage1_identity
 
 
-class HeadConfig(BaseModel):
+class HeadConfig(StrictModel):
     """The action head; what it predicts and reads follows from the demonstrations."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["parallel", "latent"] = "parallel"
     """`parallel` is OpenVLA-OFT's (the paper), `latent` UniVLA's, which needs the stage-1 run for its codes."""
@@ -30,20 +29,16 @@ class HeadConfig(BaseModel):
     latent_head_width: LatentHeadWidth = 512
 
 
-class LoraSettings(BaseModel):
+class LoraSettings(StrictModel):
     """Low-rank updates (OpenVLA-OFT's: rank 32, α 16, the vision encoder too)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(default=32, gt=0)
     alpha: int = Field(default=16, gt=0)
     vision: bool = True
 
 
-class EpisodeDataConfig(BaseModel):
+class EpisodeDataConfig(StrictModel):
     """Batches of steps of demonstrations."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_size: int = Field(default=64, gt=0)
     """Steps of episodes per training step, over all workers and micro-batches."""
@@ -59,10 +54,8 @@ class EpisodeDataConfig(BaseModel):
     """Compute the frozen encoder's features of every frame once and keep them on disk."""
 
 
-class Stage3Config(BaseModel):
+class Stage3Config(StrictModel):
     """Training of a policy with an action head on demonstrations (paper §3.4, A.3)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0)
     policy: Annotated[PolicyConfig | None, BeforeValidator(preset)] = None

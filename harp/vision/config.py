@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from data_schemas.strict_model import StrictModel
 from harp.vision.vit import ViTConfig
 
 _SIGLIP_PIXELS = (0.5, 0.5, 0.5)
@@ -49,10 +50,8 @@ Architecture = Annotated[
 """A name of `ARCHITECTURES`, or sizes of one's own; told apart first, so that a mistake in sizes is not called no name."""
 
 
-class BackboneConfig(BaseModel):
+class BackboneConfig(StrictModel):
     """One ViT of the encoder."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Architecture
     weights: str | None = None
@@ -87,10 +86,8 @@ class BackboneConfig(BaseModel):
         return self.block + 1 if self.trim else self.vit.depth
 
 
-class VisionConfig(BaseModel):
+class VisionConfig(StrictModel):
     """The fused encoder: patch tokens of its backbones, concatenated in order."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbones: tuple[BackboneConfig, ...] = Field(min_length=1)
     image_size: int = Field(gt=0)

@@ -11,19 +11,18 @@ Shape suffixes: B images, C channels, H×W pixels, N tokens, P patches, D width.
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from data_schemas.strict_model import StrictModel
 from harp.attention import attention
 from harp.vision.adapter import AdaptedRows, RobotAdapter
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ViTConfig(BaseModel):
+class ViTConfig(StrictModel):
     """Architecture of one ViT."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(gt=0)
     depth: int = Field(gt=0)

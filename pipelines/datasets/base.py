@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import UserError
 from data_schemas.identity import demonstration_id, file_sha256
+from data_schemas.strict_model import StrictModel
 from pipelines.datasets.clip_files import inside
 from pipelines.datasets.robot_state import RobotState
 from pipelines.inputs import SourceClip
@@ -30,10 +30,8 @@ class Skip(Exception):
         self.detail = detail
 
 
-class ReaderOptions(BaseModel):
+class ReaderOptions(StrictModel):
     """Base of all reader options: what changes a row."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Options = TypeVar("Options", bound=ReaderOptions)

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from data_schemas.strict_model import StrictModel
 from pipelines.engine.stage import Item, Outcome, Stage
 from pipelines.engine.worker import WorkerStats, process_batch
 
 
-class Limits(BaseModel):
+class Limits(StrictModel):
     """What a worker may take. Part of no key: limits decide whether there is a row, not which."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     item_seconds: float = Field(default=3600.0, gt=0)
     """An item that takes longer is broken: its worker is killed and the item failed as `timeout`."""

@@ -10,18 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
 from data_schemas.identity import stage_key
 from data_schemas.row import Row
+from data_schemas.strict_model import StrictModel
 
 Payload = TypeVar("Payload")
 
 
-class StageConfig(BaseModel):
+class StageConfig(StrictModel):
     """Base of all stage configurations: what changes a row, and nothing else (no paths, no worker counts)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Config = TypeVar("Config", bound=StageConfig)

@@ -2,16 +2,13 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from data_schemas.strict_model import StrictModel
 from pipelines.engine.stage import StageConfig
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DescribeConfig(_Part):
+class DescribeConfig(StrictModel):
     """How the manipulated object gets its phrase where no instruction names it (paper A.1)."""
 
     model: str = "Qwen/Qwen3-VL-8B-Instruct"
@@ -22,7 +19,7 @@ class DescribeConfig(_Part):
     """Longer side of these frames, pixels."""
 
 
-class DetectorConfig(_Part):
+class DetectorConfig(StrictModel):
     """GroundingDINO."""
 
     model: Literal["grounding-dino-tiny", "grounding-dino-base"] = "grounding-dino-tiny"
@@ -32,7 +29,7 @@ class DetectorConfig(_Part):
     """Every n-th frame is searched for the object's first occurrence."""
 
 
-class TapirConfig(_Part):
+class TapirConfig(StrictModel):
     """TAPIR."""
 
     resolution: Literal[256, 512] = 256

@@ -1,19 +1,17 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict
 
 from data_schemas.errors import UserError
+from data_schemas.strict_model import StrictModel
 from harp.configuration import load_recipe
 
 
-class Inner(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Inner(StrictModel):
     window: float = 0.1
 
 
-class Recipe(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Recipe(StrictModel):
     name: str
     alignment: Inner = Inner()
     optional: Inner | None = None
@@ -40,6 +38,7 @@ def test_reads_by_name_and_by_path_with_overrides(folder: Path):
         ("rh20", [], "did you mean 'rh20t'"),
         ("rh20t", ["alignment.windw=1"], "did you mean 'window'"),
         ("rh20t", ["alignment.window=wide"], "alignment.window"),
+        ("rh20t", ["alignment.window=.inf"], "alignment.window.*a finite number"),
         ("rh20t", ["name.x=1"], "single value"),
         ("rh20t", ["alignment"], "key.path=value"),
         ("rh20t", ["optional.windw=1"], "did you mean 'window'"),

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from data_schemas.errors import UserError
+from data_schemas.strict_model import StrictModel
 from harp.evaluation.closed_loop.actors import (
     REFERENCES,
     Actor,
@@ -38,10 +37,8 @@ Progress = Callable[[int, int, int], None]
 """Called with (trials done, trials in all, successes)."""
 
 
-class ClosedLoopConfig(BaseModel):
+class ClosedLoopConfig(StrictModel):
     """What the figures depend on, besides the trials."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     environment: str
     policy: str
