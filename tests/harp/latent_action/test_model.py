@@ -8,7 +8,7 @@ import torch
 from harp.latent_action.attention import SelfAttention
 from harp.latent_action.config import LatentActionConfig
 from harp.latent_action.language import Language
-from harp.latent_action.model import LatentActionModel
+from harp.latent_action.model import LatentActionModel, PerQuery
 from harp.latent_action.transformer import SpatioTemporalBlock, sinusoidal_positions
 
 B, P, V, E = 3, 6, 10, 8
@@ -278,3 +278,30 @@ def test_latents_of_the_change_are_the_same_for_every_picture_that_stands_still(
     torch.testing.assert_close(still, nothing, atol=1e-5, rtol=0)
     moved = model.encode(torch.cat((z, torch.randn(B, 1, P, V)), dim=1), language).latents
     assert (moved - nothing).abs().amax((1, 2)).min() > 1e-2
+
+
+def test_queries_with_projections_of_their_own_see_one_change_from_several_sides(language):
+    """Queries that start alike change alike; one projection for all then gives them one code."""
+    torch.manual_seed(0)
+    z = torch.randn(B, 2, P, V)
+    differing = {}
+    for projection in ("shared", "per_query"):
+        changes = {"latents_from": "change", "projection": projection}
+        model = LatentActionModel(V, E, CONFIG.model_copy(update=changes)).eval()
+        with torch.no_grad():
+            model.action_latent.copy_(model.action_latent[:, :, :1].expand_as(model.action_latent))
+        latents = model.encode(z, language).latents
+        differing[projection] = (latents - latents[:, :1]).abs().amax((0, 2))[1:]
+    # What is left between queries is their position, which the blocks see.
+    assert differing["per_query"].min() > 2 * differing["shared"].max()
+
+
+def test_projections_per_query_equal_a_loop():
+    torch.manual_seed(0)
+    layers = PerQuery(torch.nn.Linear(6, 3) for _ in range(4))
+    queries = torch.randn(5, 4, 6)
+    found = layers(queries)
+    assert found.shape == (5, 4, 3)
+    for row in range(5):
+        for q, layer in enumerate(layers):
+            torch.testing.assert_close(found[row, q], layer(queries[row, q]))
