@@ -27,9 +27,9 @@ class LatentActionConfig(StrictModel):
     latents_from: Literal["second", "change"] = "second"
     """What latents are read from: the action queries at the second frame (UniVLA's, the paper's), or what changed there
     between the two frames; why, in `harp.latent_action.model`."""
-    projection: Literal["shared", "per_query"] = "shared"
+    projection: Literal["shared", "per_query"] = Field(default="shared", exclude_if="shared".__eq__)
     """What takes queries to the codebook's dimension: one layer for all (UniVLA's), or one for each; why, in
-    `harp.latent_action.model`."""
+    `harp.latent_action.model`. Written down only if it is not the default, so that older runs stay what they are."""
     normalize_latents: Literal["none", "batch", "embodiment"] = "none"
     """Standardize each latent dimension of each query before quantization, over the batch or over the rows of each
     embodiment in it; why, in `harp.latent_action.normalization`."""
