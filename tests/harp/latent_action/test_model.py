@@ -274,7 +274,7 @@ def test_latents_of_the_change_are_the_same_for_every_picture_that_stands_still(
     model = LatentActionModel(V, E, CONFIG.model_copy(update={"latents_from": "change"})).eval()
     z = torch.randn(B, 1, P, V)
     still = model.encode(z.expand(-1, 2, -1, -1), language).latents
-    nothing = model.to_codebook.bias.expand(B, 4, 4)
+    nothing = model.to_codebook.get_parameter("bias").expand(B, 4, 4)
     torch.testing.assert_close(still, nothing, atol=1e-5, rtol=0)
     moved = model.encode(torch.cat((z, torch.randn(B, 1, P, V)), dim=1), language).latents
     assert (moved - nothing).abs().amax((1, 2)).min() > 1e-2
