@@ -20,8 +20,9 @@ a linear map from the codes of humans explains 29 % of the robots' wrist motion;
 that begins late (`harp.latent_action.quantizer`).
 
 What makes one query another cancels in that difference, too: with one projection for all, the four codes of a transition were
-the same one in 84 % of transitions, 5.1 bits of 16 (`harp-srpd`, 240 steps). With `projection:
-per_query` each query looks at the change from a side of its own.
+the same one in 84 % of transitions, 5.1 bits of 16 (`harp-srpd`, 240 steps). With `projection: per_query` each query has its
+own: codes then agree more in pairs, but over time as well, and explain no more of the motion (benchmarks/RESULTS.md), so
+that no recipe sets it.
 
 Shapes: B transitions, P patches, V visual dimension, L language tokens, W width, Q = N_q, d = d_q, K = N_K.
 """
