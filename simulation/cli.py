@@ -45,6 +45,10 @@ def tabletop(
     *,
     out: Annotated[Path, typer.Option(help="Folder to write; an earlier simulation there is continued.")],
     pairs: Annotated[int, typer.Option(help="Number of human-robot pairs.")] = 0,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="pick_place, push, press, flip; may be repeated. Default: all, in turns."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Everything follows from it; pair i depends on seed and i only.")
     ] = 0,
@@ -82,6 +86,7 @@ def tabletop(
     """
     from rich.console import Console
 
+    from simulation.content import TASKS
     from simulation.tabletop import TabletopConfig, generate
 
     config = TabletopConfig(
@@ -95,6 +100,7 @@ def tabletop(
         rate=rate,
         own_looks=own_looks,
         overwrite=overwrite,
+        tasks=tuple(task or TASKS),
     )
     console = Console(stderr=True)
     with _progress(console) as bar:

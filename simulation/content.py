@@ -174,13 +174,18 @@ def layout(seed: int, number: int) -> dict[str, np.ndarray]:
             return positions
 
 
+def task_of(index: int) -> str:
+    """Task of item `index`: they take turns."""
+    return TASKS[index % len(TASKS)]
+
+
 def draw_content(seed: int, index: int, stream: int = 0, redraw: int = 0) -> Content:
     """Content of item `index`.
 
     `stream` separates paired from unpaired demonstrations; `redraw` gives another content of the same task.
     """
     rng = np.random.default_rng([seed, 102, stream, index, redraw])
-    task = TASKS[index % len(TASKS)]
+    task = task_of(index)
     number = int(rng.integers(LAYOUTS))
     base = layout(seed, number)
     while True:

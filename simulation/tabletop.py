@@ -21,7 +21,7 @@ from data_schemas.errors import UserError
 from data_schemas.whole_files import replacing
 from data_schemas.worker_process import begin_worker_process
 from simulation.appearance import Appearance, apply, dress
-from simulation.content import Content, draw_content
+from simulation.content import TASKS, Content, draw_content, task_of
 from simulation.embodiment import Embodiment
 from simulation.ground_truth import correspondence
 from simulation.hand_shape import load_hands
@@ -50,6 +50,7 @@ class TabletopConfig:
     Attributes:
         out: folder of the data set.
         pairs, unpaired_human, unpaired_robot: how many demonstrations.
+        tasks: which ones; those of fewer tasks are among those of all.
         seed: everything follows from it.
         robot: `xarm7_gripper`, `xarm7_inspire` or `panda`.
         size: width and height of the videos, pixels, even.
@@ -72,10 +73,16 @@ class TabletopConfig:
     own_looks: bool = False
     overwrite: bool = False
     appearance: Appearance = field(default_factory=Appearance)
+    tasks: tuple[str, ...] = TASKS
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Demonstrations by kind of item."""
+        return {"paired": self.pairs, "human": self.unpaired_human, "robot": self.unpaired_robot}
 
     def identity(self) -> dict[str, object]:
-        """What must agree between a data set and a run that continues it."""
-        skip = ("out", "pairs", "unpaired_human", "unpaired_robot", "overwrite")
+        """What must agree between a data set and a run that continues it, be it with more demonstrations or tasks."""
+        skip = ("out", "pairs", "unpaired_human", "unpaired_robot", "overwrite", "tasks")
         return {k: v for k, v in asdict(self).items() if k not in skip}
 
 
@@ -97,13 +104,27 @@ class Job:
         return ("human", "robot") if self.kind == "paired" else (self.kind,)
 
 
+def wanted(config: TabletopConfig) -> list[Job]:
+    """All items of a configuration, in the order of their making.
+
+    Raises:
+        UserError: an unknown task, or more demonstrations than there are scene numbers.
+    """
+    for task in config.tasks:
+        if task not in TASKS:
+            raise UserError(f"Unknown task {task!r}: choose one of {', '.join(TASKS)}.")
+    jobs = []
+    for kind, count in config.counts.items():
+        capacity = [i for i in range(CAPACITY[kind]) if task_of(i) in config.tasks]
+        if not 0 <= count <= len(capacity):
+            raise UserError(f"{count} {kind} demonstrations asked for; expected 0 to {len(capacity)}.")
+        jobs += [Job(kind, index) for index in capacity[:count]]
+    return jobs
+
+
 def check(config: TabletopConfig) -> None:
     """Raise `UserError` for arguments that cannot work."""
-    counts = {"paired": config.pairs, "human": config.unpaired_human, "robot": config.unpaired_robot}
-    for kind, count in counts.items():
-        if not 0 <= count <= CAPACITY[kind]:
-            raise UserError(f"{count} {kind} demonstrations asked for; expected 0 to {CAPACITY[kind]}.")
-    if not sum(counts.values()):
+    if not wanted(config):
         raise UserError("Nothing to generate: give --pairs, --unpaired-human or --unpaired-robot.")
     if config.robot not in ROBOTS:
         raise UserError(f"Unknown robot {config.robot!r}: choose one of {', '.join(ROBOTS)}.")
@@ -281,11 +302,7 @@ def generate(
     robot(config.robot)
     state = open_state(config)
     write_descriptions(config.out)
-    jobs = [
-        *(Job("paired", i) for i in range(config.pairs)),
-        *(Job("human", i) for i in range(config.unpaired_human)),
-        *(Job("robot", i) for i in range(config.unpaired_robot)),
-    ]
+    jobs = wanted(config)
     save_state(config, state)
     missing = [job for job in jobs if f"{job.scene:04d}" not in state["items"]]
     done = len(jobs) - len(missing)

@@ -14,7 +14,7 @@ from data_schemas.errors import UserError
 from simulation import tabletop
 from simulation.appearance import Tone
 from simulation.cli import app
-from simulation.content import TASKS
+from simulation.content import TASKS, task_of
 from simulation.embodiment import Embodiment
 from simulation.rollout import Rollout
 from simulation.tabletop import TabletopConfig, generate
@@ -129,9 +129,20 @@ def test_summary_reports_every_task(dataset: Path) -> None:
     assert summary["seconds_per_pair"] > 0
 
 
+def test_fewer_tasks_are_a_part_of_all(tmp_path: Path) -> None:
+    every = TabletopConfig(out=tmp_path, pairs=12, unpaired_robot=4)
+    some = dataclasses.replace(every, pairs=6, unpaired_robot=2, tasks=("flip", "pick_place"))
+    chosen = [job for job in tabletop.wanted(every) if task_of(job.index) in some.tasks]
+    assert tabletop.wanted(some) == chosen
+    # So that a folder of some tasks can be continued with the others.
+    assert some.identity() == every.identity()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"tasks": ("press", "juggle")}, "Unknown task 'juggle': choose one of pick_place"),
+        ({"pairs": 1501, "tasks": ("press",)}, "expected 0 to 1500"),
         ({"pairs": 0}, "give --pairs"),
         ({"pairs": -1}, "expected 0 to"),
         ({"size": 101}, "even number"),
@@ -161,6 +172,8 @@ def test_other_settings_are_refused(dataset: Path) -> None:
 
 def test_command_line_writes_a_data_set(tmp_path: Path) -> None:
     arguments = ["tabletop", "--out", str(tmp_path / "raw"), "--pairs", "1", "--size", "64", "--rate", "3"]
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(app, [*arguments, "--task", "press"])
     assert result.exit_code == 0, result.output
     assert len(frame_hashes(tmp_path / "raw")) == 2
+    (item,) = json.loads((tmp_path / "raw" / tabletop.STATE_FILE).read_text())["items"].values()
+    assert item["task"] == "press"
