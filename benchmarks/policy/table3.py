@@ -7,7 +7,8 @@
 Writes OUT/results.json, OUT/results.md and OUT/table3.png. Every run of every stage has a folder of its own below OUT; a
 killed one continues, a finished one is reused, a finished trial is never run again. All rows see the same videos,
 demonstrations, budget and start states, and differ in what `benchmarks.policy.rows` says. A run is named by its row, its
-number of demonstrations and its seed, which all three stages share. `--set1`, `--set2` and `--set3` change the recipes.
+number of demonstrations and its seed, which all three stages share; with `--stage1-seeds` stages 2 and 3 are repeated on
+fewer runs of stage 1. `--set1`, `--set2` and `--set3` change the recipes.
 
 Policies act at the table of the demonstrations, whose seed says how things lie there. The videos of the lake should be of
 the same table, as in the paper, whose first two stages see the videos of its real demonstrations too (table A1).
@@ -60,14 +61,16 @@ class Settings:
     tasks: Sequence[str]
     trials: int
     replan: int | None
+    stage1_seeds: int
+    """Runs of stage 1 for each of its rows, shared by the seeds in turn."""
 
     @property
     def version(self) -> Path:
         return version_folder(self.lake, "latest")
 
     def stage1(self, name: str, seed: int) -> Path:
-        """Folder of a run of stage 1, which several rows share."""
-        return self.out / "stage1" / name / f"seed{seed}"
+        """Folder of the run of stage 1 that a seed starts from, which several rows share."""
+        return self.out / "stage1" / name / f"seed{seed % self.stage1_seeds}"
 
     def run(self, stage: str, key: RowKey) -> Path:
         """Folder of a run of stage 2 or 3."""
@@ -154,7 +157,7 @@ def run_table(
     ]
     aligned = {
         f"stage 1 {name} seed {seed}": (settings, name, seed, _needs_labels(name, rows))
-        for seed in range(seeds)
+        for seed in range(min(seeds, settings.stage1_seeds))
         for name in dict.fromkeys(ROWS[row].stage1 for row in rows)
         if name
     }
@@ -163,7 +166,7 @@ def run_table(
     for key in keys:
         row, first = ROWS[key.row], RowKey(key.row, 0, key.seed)
         if row.stage2 is not None:
-            made = labels[f"stage 1 {row.stage1} seed {key.seed}"]
+            made = labels[f"stage 1 {row.stage1} seed {key.seed % settings.stage1_seeds}"]
             pretrained[f"stage 2 {first}"] = (settings, row, first, made)
     run_jobs(pretrain, pretrained, processes)
     # Decoded here, as several runs would otherwise decode the same videos at once.
@@ -208,6 +211,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--replan", type=int, help="actions carried out of each chunk; default: all")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--stage1-seeds", type=int, help="runs of stage 1; default: as many as seeds")
     parser.add_argument("--processes", type=int, default=1, help="runs at the same time, one thread each")
     parser.add_argument("--recipes", nargs=3, default=["laptop", "tiny", "tiny"], help="of the three stages")
     parser.add_argument(
@@ -226,6 +230,7 @@ def main() -> None:
         tasks=arguments.tasks,
         trials=arguments.trials,
         replan=arguments.replan,
+        stage1_seeds=arguments.stage1_seeds or arguments.seeds,
     )
     results = run_table(settings, arguments.rows, arguments.counts, arguments.seeds, arguments.processes)
     command = f"python -m benchmarks.policy.table3 {shlex.join(sys.argv[1:])}"
