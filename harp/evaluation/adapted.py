@@ -11,6 +11,7 @@ import torch
 from harp.data.shards import ShardReader
 from harp.evaluation.features import FrozenPairs, transition_tokens, video_feature
 from harp.evaluation.frames import Planned, read_frames
+from harp.evaluation.latent import Codebook
 from harp.evaluation.motion import wrist_displacements
 from harp.latent_action.language import FrozenTextEncoder
 from harp.latent_action.model import LatentActionModel
@@ -29,8 +30,7 @@ class Codes:
     """From F(R), by the same model."""
     robot: np.ndarray
     """From T_θ(R)."""
-    codebook: np.ndarray
-    """(K, d)."""
+    codebook: Codebook
     human_motion: np.ndarray
     """(N, M, 2) displacement of the wrist over each transition, NaN where it is not visible."""
     robot_motion: np.ndarray
@@ -61,9 +61,9 @@ class LatentActionReader:
         return cls(*load_latent_action(run, config, vision_dim, device), device)
 
     @property
-    def codebook(self) -> np.ndarray:
-        """(K, d)."""
-        return self._model.vq.codebook.weight.detach().cpu().numpy()
+    def codebook(self) -> Codebook:
+        """What the codes stand for."""
+        return Codebook(self._model.vq.codebook.weight.detach().cpu().numpy(), self._model.vq.books)
 
     def codes(self, z_B2PV: torch.Tensor, is_robot_B: torch.Tensor, instruction: str) -> np.ndarray:
         """(B, Q) codes of the transitions of one pair."""

@@ -28,6 +28,29 @@ from harp.latent_action.quantizer import code_usage
 
 
 @dataclass(frozen=True)
+class Codebook:
+    """What the codes of a latent action model stand for."""
+
+    rows: np.ndarray
+    """(books · K, d)."""
+    books: int = 1
+    """1, or the number of queries: see `harp.latent_action.quantizer`."""
+
+    def __len__(self) -> int:
+        """K."""
+        return len(self.rows) // self.books
+
+    def places(self, codes: np.ndarray) -> np.ndarray:
+        """Rows of codes (…, Q)."""
+        return codes + len(self) * np.arange(codes.shape[-1]) * (self.books > 1)
+
+    def vectors(self, codes: np.ndarray) -> np.ndarray:
+        """(…, Q, d) quantized latents of codes (…, Q)."""
+        vectors = self.rows[self.places(codes)].astype(np.float64)
+        return vectors.cumsum(-2) if self.books > 1 else vectors
+
+
+@dataclass(frozen=True)
 class LatentAlignment:
     """Latent actions of N pairs compared."""
 
@@ -79,9 +102,9 @@ class LatentAlignment:
         )
 
 
-def latent_features(codes: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """Codes (N, M, Q) → the ℓ2-normalized flattened code vectors (N, M · Q · d) of each video (A.4)."""
-    features = codebook[codes].reshape(len(codes), -1).astype(np.float64)
+def latent_features(codes: np.ndarray, codebook: Codebook) -> np.ndarray:
+    """Codes (N, M, Q) → the ℓ2-normalized flattened quantized latents (N, M · Q · d) of each video (A.4)."""
+    features = codebook.vectors(codes).reshape(len(codes), -1)
     return features / np.linalg.norm(features, axis=-1, keepdims=True).clip(1e-12)
 
 
@@ -95,13 +118,12 @@ def agreement_over_time(codes: np.ndarray) -> float:
 def compare_latents(
     human: np.ndarray,
     robot: np.ndarray,
-    codebook: np.ndarray,
+    codebook: Codebook,
     motion: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> LatentAlignment:
     """Compare the codes (N, M, Q) of the human and robot videos of N ≥ 2 pairs.
 
     Args:
-        codebook: (K, d).
         motion: (N, M, 2) displacements of human and robot wrists, NaN where unknown; or not looked at.
     """
     N = len(human)
@@ -109,7 +131,8 @@ def compare_latents(
     agreement = 100.0 * np.stack([(one == flat_robot).mean(1) for one in flat_human])
     paired = agreement.diagonal()
     others = agreement.sum(0) + agreement.sum(1) - 2 * paired
-    usage, perplexity = code_usage(torch.from_numpy(np.concatenate((human, robot))), len(codebook))
+    used = torch.from_numpy(codebook.places(np.concatenate((human, robot))))
+    usage, perplexity = code_usage(used, len(codebook.rows))
     return LatentAlignment(
         retrieve(latent_features(human, codebook), latent_features(robot, codebook)),
         paired.copy(),

@@ -35,6 +35,9 @@ class LatentActionConfig(StrictModel):
     embodiment in it; why, in `harp.latent_action.normalization`."""
     codebook_size: int = Field(default=16, gt=1)
     """K."""
+    codebooks: Literal["shared", "residual"] = Field(default="shared", exclude_if="shared".__eq__)
+    """One codebook for all queries (the paper's), or one for each, which codes what the queries before it left unsaid; why,
+    in `harp.latent_action.quantizer`."""
     num_keypoints: int = Field(default=8, gt=0)
     """N_K object keypoints per frame (open)."""
     quantize_after: float = Field(default=0.0, ge=0, lt=1)

@@ -85,7 +85,8 @@ class LatentActionModel(nn.Module):
         if config.normalize_latents != "none":
             is_joint = config.normalize_latents == "batch"
             self.latent_norm = LatentNorm(num_latents) if is_joint else EmbodimentNorm(num_latents)
-        self.vq = VectorQuantizer(config.codebook_size, config.latent_dim, config.dead_after)
+        books = 1 if config.codebooks == "shared" else config.num_queries
+        self.vq = VectorQuantizer(config.codebook_size, config.latent_dim, config.dead_after, books)
         self.patch_up = nn.Linear(vision_dim, config.width)
         self.action_up = nn.Linear(config.latent_dim, config.width)
         self.decoder = SpatioTransformer(config.width, vision_dim, config.decoder_blocks, config)

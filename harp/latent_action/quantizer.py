@@ -13,6 +13,7 @@ simulated tabletop, for the latent action model alone and with a lower commitmen
 a pair then agreed in 30 % instead of 11 % after 200 steps, with 10 % over time (benchmarks/RESULTS.md has each change by itself).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,56 +27,93 @@ class Quantized:
     straight_through: torch.Tensor
     """(…, d) equals `vectors`; its gradient goes to the latents."""
     vectors: torch.Tensor
-    """(…, d) codebook rows; its gradient goes to the codebook."""
+    """(…, d) codebook rows, or sums of them; its gradient goes to the codebook."""
     codes: torch.Tensor
     """(…,) int64 in 0…K-1."""
 
 
 class VectorQuantizer(nn.Module):
-    """Q of the paper: K codes of dimension d, kept in `codebook.weight` (K, d)."""
+    """Q of the paper: K codes of dimension d for all queries, or K for each of Q queries, kept in `codebook.weight` (books · K, d).
+
+    Where each query has a book of its own, it codes what the queries before it left unsaid (residual quantization, as
+    in SoundStream, Zeghidour et al. 2021), and the quantized latent of a query is the sum of the codes up to its own.
+
+    Args:
+        num_codes: K.
+        dim: d.
+        dead_after: steps without use after which a code is moved.
+        books: 1, or the number of queries.
+    """
 
     steps_unused: torch.Tensor
 
-    def __init__(self, num_codes: int, dim: int, dead_after: int) -> None:
+    def __init__(self, num_codes: int, dim: int, dead_after: int, books: int = 1) -> None:
         super().__init__()
-        self.dead_after = dead_after
-        self.codebook = nn.Embedding(num_codes, dim)
+        self.num_codes, self.dead_after, self.books = num_codes, dead_after, books
+        self.codebook = nn.Embedding(books * num_codes, dim)
         nn.init.uniform_(self.codebook.weight, -1 / num_codes, 1 / num_codes)
-        self.register_buffer("steps_unused", torch.full((num_codes,), dead_after, dtype=torch.long))
+        self.register_buffer("steps_unused", torch.full((books * num_codes,), dead_after, dtype=torch.long))
 
     def forward(self, latents: torch.Tensor) -> Quantized:
-        """Replace each latent (…, d) by its nearest code, in float32 whatever the autocast type."""
+        """Quantize latents (…, Q, d), in float32 whatever the autocast type."""
         device = "cpu" if latents.is_meta else latents.device.type  # the meta device has no autocast
         with torch.autocast(device, enabled=False):
             latents = latents.float() if latents.dtype in (torch.bfloat16, torch.float16) else latents
-            flat = latents.reshape(-1, latents.shape[-1])
-            codes = torch.cdist(flat.detach(), self.codebook.weight.detach()).argmin(-1)
-            codes = codes.view(latents.shape[:-1])
-            vectors = self.codebook(codes)
+            said, vectors, rows = 0.0, [], []
+            for book, part in enumerate(self._parts(latents)):
+                rows.append(self._nearest(part.detach() - said, book))
+                vectors.append(said + self.codebook(rows[-1]))
+                said = vectors[-1].detach()
+            vectors_Qd = torch.cat(vectors, -2)
             # Adding an exact zero, so that the decoder's input is the code to the last bit: in the usual form
             # latents + (vectors - latents) the rounding still depends on what the encoder computed.
-            straight_through = vectors.detach() + (latents - latents.detach())
-            return Quantized(straight_through, vectors, codes)
+            straight_through = vectors_Qd.detach() + (latents - latents.detach())
+            return Quantized(straight_through, vectors_Qd, torch.cat(rows, -1) % self.num_codes)
 
     @torch.no_grad()
     def revive(self, latents: torch.Tensor, generator: torch.Generator) -> list[int]:
-        """Count which codes this batch would use, and move dead ones onto its latents.
+        """Count which codes this batch would use, and move dead ones onto what of its latents they should have said.
 
         Call once per training step, after the optimizer's step.
 
         Args:
-            latents: (…, d) of the current batch.
+            latents: (…, Q, d) of the current batch.
             generator: source of randomness, so that a resumed run moves the same codes.
 
         Returns:
-            The codes moved; what an optimizer remembers of them is of another place.
+            The rows of the codebook moved; what an optimizer remembers of them is of another place.
         """
-        flat = latents.detach().reshape(-1, latents.shape[-1]).to(self.codebook.weight.dtype)
-        distances = torch.cdist(flat, self.codebook.weight) ** 2
-        used = torch.bincount(distances.argmin(-1), minlength=self.codebook.num_embeddings) > 0
-        used &= self.steps_unused < self.dead_after
-        self.steps_unused.copy_(torch.where(used, 0, self.steps_unused + 1))
-        is_dead = self.steps_unused >= self.dead_after
+        said, moved = 0.0, []
+        for book, part in enumerate(self._parts(latents.detach().to(self.codebook.weight.dtype))):
+            rest = part - said
+            moved += self._revive(rest.reshape(-1, rest.shape[-1]), book, generator)
+            said = said + self.codebook(self._nearest(rest, book))
+        return moved
+
+    def rows(self, codes: torch.Tensor) -> torch.Tensor:
+        """Rows of the codebook that codes (…, Q) stand for: the same code of two books is not the same."""
+        return codes + self.num_codes * torch.arange(codes.shape[-1], device=codes.device) * (self.books > 1)
+
+    def _parts(self, latents: torch.Tensor) -> Sequence[torch.Tensor]:
+        """The latents that each book serves."""
+        return latents.split(1, -2) if self.books > 1 else (latents,)
+
+    def _book(self, book: int) -> slice:
+        return slice(book * self.num_codes, (book + 1) * self.num_codes)
+
+    def _nearest(self, latents: torch.Tensor, book: int) -> torch.Tensor:
+        """Row of the nearest code of a book to each latent."""
+        codes = self.codebook.weight.detach()[self._book(book)]
+        nearest = torch.cdist(latents.reshape(-1, latents.shape[-1]), codes).argmin(-1)
+        return nearest.view(latents.shape[:-1]) + book * self.num_codes
+
+    def _revive(self, flat: torch.Tensor, book: int, generator: torch.Generator) -> list[int]:
+        weight, steps_unused = self.codebook.weight[self._book(book)], self.steps_unused[self._book(book)]
+        distances = torch.cdist(flat, weight) ** 2
+        used = torch.bincount(distances.argmin(-1), minlength=self.num_codes) > 0
+        used &= steps_unused < self.dead_after
+        steps_unused.copy_(torch.where(used, 0, steps_unused + 1))
+        is_dead = steps_unused >= self.dead_after
         dead = is_dead.nonzero().flatten().tolist()
         alive = distances[:, ~is_dead]
         nearest = alive.amin(-1) if alive.shape[1] else torch.ones_like(distances[:, 0])
@@ -84,10 +122,10 @@ class VectorQuantizer(nn.Module):
             if nearest.sum() <= 0:  # fewer distinct latents than codes: nothing left to serve
                 break
             chosen = flat[torch.multinomial(nearest, 1, generator=generator)]
-            self.codebook.weight[code] = chosen[0]
-            self.steps_unused[code] = 0
+            weight[code] = chosen[0]
+            steps_unused[code] = 0
             nearest = torch.minimum(nearest, torch.cdist(flat, chosen)[:, 0] ** 2)
-            moved.append(code)
+            moved.append(book * self.num_codes + code)
         return moved
 
 

@@ -251,10 +251,11 @@ class Stage1(nn.Module):
         # In one order whatever worker they come from, because a revival draws by row.
         latents = gathered(torch.cat([state.latents for state in states]))[keys.argsort(stable=True)]
         codes = gathered(torch.cat([state.codes for state in states]))
-        usage, perplexity = code_usage(codes, self.latent_action.vq.codebook.num_embeddings)
+        vq = self.latent_action.vq
+        usage, perplexity = code_usage(vq.rows(codes), vq.codebook.num_embeddings)
         generator = torch.Generator(latents.device).manual_seed(self.config.seed * 1_000_003 + step)
-        revived = self.latent_action.vq.revive(latents, generator)
-        forget_moments(optimizer, self.latent_action.vq.codebook.weight, revived)
+        revived = vq.revive(latents, generator)
+        forget_moments(optimizer, vq.codebook.weight, revived)
         return {
             "prediction_over_copy": metrics["prediction"] / max(metrics["copy"], 1e-12),
             "code_usage": usage,

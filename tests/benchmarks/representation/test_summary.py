@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.representation.summary import comparisons, markdown, spread, summarize, summarize_set
-from harp.evaluation.latent import compare_latents
+from harp.evaluation.latent import Codebook, compare_latents
 from harp.evaluation.results import Evaluation
 from harp.evaluation.retrieval import retrieve
 
@@ -17,7 +17,7 @@ def evaluation(noise: float, seed: int, has_latents: bool = True) -> Evaluation:
     rows["ridge"] = retrieve(human, human + np.random.default_rng(97).normal(size=human.shape))
     codes = rng.integers(0, 4, (2, 40, 3, 2))
     latent = {
-        name: compare_latents(codes[0], codes[1], rng.normal(size=(4, 3)))
+        name: compare_latents(codes[0], codes[1], Codebook(rng.normal(size=(4, 3))))
         for name in ("unadapted", "stage 1")
     }
     return Evaluation(str(seed), "v", 40, 8, 1.0, rows, latent if has_latents else {})

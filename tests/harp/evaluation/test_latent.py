@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from harp.evaluation.latent import LatentAlignment, compare_latents, latent_features
+from harp.evaluation.latent import Codebook, LatentAlignment, compare_latents, latent_features
 
-CODEBOOK = np.random.default_rng(0).normal(size=(6, 3))
+ROWS = np.random.default_rng(0).normal(size=(6, 3))
+CODEBOOK = Codebook(ROWS)
 
 
 def codes(seed: int, pairs: int = 9) -> np.ndarray:
@@ -57,8 +58,17 @@ def test_codes_of_the_embodiment_alone_have_no_gap_and_retrieve_nothing():
 
 def test_features_are_code_vectors_in_order_of_time():
     some = codes(3, pairs=2)
-    expected = np.concatenate([CODEBOOK[code] for transition in some[1] for code in transition])
+    expected = np.concatenate([ROWS[code] for transition in some[1] for code in transition])
     np.testing.assert_allclose(latent_features(some, CODEBOOK)[1], expected / np.linalg.norm(expected))
+
+
+def test_features_of_residual_codes_are_sums_up_to_each_query():
+    rows = np.random.default_rng(1).normal(size=(12, 3))
+    codebook, some = Codebook(rows, books=2), codes(3, pairs=2)
+    expected = np.concatenate([v for a, b in some[1] for v in (rows[a], rows[a] + rows[6 + b])])
+    np.testing.assert_allclose(latent_features(some, codebook)[1], expected / np.linalg.norm(expected))
+    same = np.full((9, 4, 2), 3)
+    assert compare_latents(same, same, codebook).perplexity == pytest.approx(2), "the same code of two books is not the same"
 
 
 def test_reads_what_it_wrote():

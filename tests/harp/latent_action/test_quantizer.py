@@ -6,11 +6,12 @@ import torch
 from harp.latent_action.quantizer import VectorQuantizer, code_usage
 
 K, D = 5, 3
+Q = 4
 
 
-def make(dead_after: int = 3) -> VectorQuantizer:
+def make(dead_after: int = 3, books: int = 1) -> VectorQuantizer:
     torch.manual_seed(0)
-    quantizer = VectorQuantizer(K, D, dead_after)
+    quantizer = VectorQuantizer(K, D, dead_after, books)
     torch.nn.init.normal_(quantizer.codebook.weight)
     return quantizer
 
@@ -108,6 +109,66 @@ def test_a_collapsed_codebook_recovers(revived: bool, perplexity: float):
     usage, found = code_usage(quantizer(centres).codes, K)
     assert usage == (1.0 if revived else 1 / K)
     assert (found >= perplexity) if revived else (found <= perplexity)
+
+
+def test_books_of_their_own_code_what_is_left_by_a_loop():
+    quantizer = make(books=Q)
+    books = quantizer.codebook.weight.detach().view(Q, K, D)
+    latents = torch.randn(6, Q, D)
+    quantized = quantizer(latents)
+    for b in range(6):
+        said = torch.zeros(D)
+        for q in range(Q):
+            distances = [float((latents[b, q] - said - code).square().sum()) for code in books[q]]
+            assert quantized.codes[b, q] == distances.index(min(distances))
+            said = said + books[q, quantized.codes[b, q]]
+            assert torch.equal(quantized.vectors[b, q], said)
+            assert torch.equal(quantized.straight_through[b, q], said)
+    rows = quantizer.rows(quantized.codes)
+    torch.testing.assert_close(quantizer.codebook.weight[rows].cumsum(-2), quantized.vectors)
+    assert torch.equal(make().rows(quantized.codes), quantized.codes), "one book has the same rows for all queries"
+
+
+def test_a_book_learns_from_its_own_query_alone():
+    quantizer = make(books=Q)
+    latents = torch.randn(6, Q, D, requires_grad=True)
+    quantized = quantizer(latents)
+    quantized.vectors[:, 2].sum().backward()
+    gradient = quantizer.codebook.weight.grad
+    assert gradient is not None
+    assert gradient.view(Q, K, D).abs().sum((1, 2)).nonzero().flatten().tolist() == [2]
+    assert latents.grad is None
+
+
+def test_books_say_more_together_the_more_there_are():
+    """Of four equal latents one book says the same four times; four books come nearer with each."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(256, 1, D, generator=generator).expand(-1, Q, -1)
+    quantizer, optimizer_steps = make(books=Q), 100
+    optimizer = torch.optim.AdamW(quantizer.parameters(), lr=0.02, weight_decay=0)
+    for _ in range(optimizer_steps):
+        optimizer.zero_grad()
+        (latents - quantizer(latents).vectors).square().mean().backward()
+        optimizer.step()
+        quantizer.revive(latents, generator)
+    quantized = quantizer(latents)
+    left = (latents - quantized.vectors).square().mean((0, 2)) / latents.var()
+    assert (left[1:] < 0.6 * left[:-1]).all()
+    assert len(quantized.codes.unique(dim=0)) > 100
+    usage, _ = code_usage(quantizer.rows(quantized.codes), Q * K)
+    assert usage == 1.0
+
+
+def test_a_dead_code_of_any_book_is_moved_onto_what_is_left():
+    quantizer, generator = make(dead_after=2, books=Q), torch.Generator().manual_seed(0)
+    latents = torch.randn(64, 1, D).expand(-1, Q, -1)
+    assert quantizer.revive(latents, generator) == list(range(Q * K)), "the first batch gives every book its codes"
+    with torch.no_grad():
+        quantizer.codebook.weight[2 * K + 1] = 1e3
+    moved = [quantizer.revive(latents, generator) for _ in range(3)]
+    assert moved[1] == [2 * K + 1]
+    said = quantizer(latents).vectors[:, 1].detach()
+    assert torch.cdist(quantizer.codebook.weight[2 * K + 1 : 2 * K + 2], latents[:, 2] - said).min() < 1e-5
 
 
 def test_usage_and_perplexity():
