@@ -196,7 +196,7 @@ def describe_latent_action(
         ),
         _part("to codebook", model.to_codebook, f"(B, {Q}, {W}) → {_shape(actions.latents)}"),
         _part(
-            f"codebook, {config.codebook_size} codes",
+            f"codebook, {config.codebook_size} codes" + (" for each query" if model.vq.books > 1 else ""),
             model.vq,
             f"{_shape(actions.latents)} → {_shape(actions.codes)}",
         ),

@@ -27,9 +27,6 @@ class LatentActionConfig(StrictModel):
     latents_from: Literal["second", "change"] = "second"
     """What latents are read from: the action queries at the second frame (UniVLA's, the paper's), or what changed there
     between the two frames; why, in `harp.latent_action.model`."""
-    projection: Literal["shared", "per_query"] = Field(default="shared", exclude_if="shared".__eq__)
-    """What takes queries to the codebook's dimension: one layer for all (UniVLA's), or one for each; why, in
-    `harp.latent_action.model`. Written down only if it is not the default, so that older runs stay what they are."""
     normalize_latents: Literal["none", "batch", "embodiment"] = "none"
     """Standardize each latent dimension of each query before quantization, over the batch or over the rows of each
     embodiment in it; why, in `harp.latent_action.normalization`."""
@@ -37,7 +34,7 @@ class LatentActionConfig(StrictModel):
     """K."""
     codebooks: Literal["shared", "residual"] = Field(default="shared", exclude_if="shared".__eq__)
     """One codebook for all queries (the paper's), or one for each, which codes what the queries before it left unsaid; why,
-    in `harp.latent_action.quantizer`."""
+    in `harp.latent_action.model`. Written down only if it is not the default, so that older runs stay what they are."""
     num_keypoints: int = Field(default=8, gt=0)
     """N_K object keypoints per frame (open)."""
     quantize_after: float = Field(default=0.0, ge=0, lt=1)

@@ -19,16 +19,14 @@ between the two frames. What stands still cancels, exactly so where both frames 
 a linear map from the codes of humans explains 29 % of the robots' wrist motion; 59 % with twice the steps and quantization
 that begins late (`harp.latent_action.quantizer`).
 
-What makes one query another cancels in that difference, too: with one projection for all, the four codes of a transition were
-the same one in 84 % of transitions, 5.1 bits of 16 (`harp-srpd`, 240 steps). With `projection: per_query` each query has its
-own: codes then agree more in pairs, but over time as well, and explain no more of the motion (benchmarks/RESULTS.md), so
-that no recipe sets it.
+What makes one query another cancels in that difference, too, and latents lie along one direction (98 % of their variance): one
+codebook then gives the four queries of a transition the same code. With `codebooks: residual` each query has its own
+and codes what the queries before it left unsaid, so that the four say more than one (`harp.latent_action.quantizer`).
 
 Shapes: B transitions, P patches, V visual dimension, L language tokens, W width, Q = N_q, d = d_q, K = N_K.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import nn
@@ -58,15 +56,6 @@ class LatentActions:
     """(B, 2, 2) predicted wrist or end effector of both frames, (x, y) as a share of width and height."""
 
 
-class PerQuery(nn.ModuleList):
-    """A layer of its own for each query: (B, Q, W) → (B, Q, d)."""
-
-    def forward(self, queries_BQW: torch.Tensor) -> torch.Tensor:
-        return torch.stack(
-            [layer(query) for layer, query in zip(self, queries_BQW.unbind(1), strict=True)], 1
-        )
-
-
 class LatentActionModel(nn.Module):
     """Encoder E, codebook Q, decoder D and the two auxiliary heads G_K and G_E."""
 
@@ -78,9 +67,7 @@ class LatentActionModel(nn.Module):
         self.effector_latent = _queries(1, vision_dim)
         self.lang_proj = nn.Linear(language_dim, config.width)
         self.encoder = SpatioTemporalTransformer(vision_dim, config.encoder_blocks, config)
-        project = partial(nn.Linear, config.width, config.latent_dim)
-        is_shared = config.projection == "shared"
-        self.to_codebook = project() if is_shared else PerQuery(project() for _ in range(config.num_queries))
+        self.to_codebook = nn.Linear(config.width, config.latent_dim)
         num_latents = config.num_queries * config.latent_dim
         if config.normalize_latents != "none":
             is_joint = config.normalize_latents == "batch"

@@ -68,7 +68,9 @@ def test_features_of_residual_codes_are_sums_up_to_each_query():
     expected = np.concatenate([v for a, b in some[1] for v in (rows[a], rows[a] + rows[6 + b])])
     np.testing.assert_allclose(latent_features(some, codebook)[1], expected / np.linalg.norm(expected))
     same = np.full((9, 4, 2), 3)
-    assert compare_latents(same, same, codebook).perplexity == pytest.approx(2), "the same code of two books is not the same"
+    assert compare_latents(same, same, codebook).perplexity == pytest.approx(2), (
+        "the same code of two books is not the same"
+    )
 
 
 def test_reads_what_it_wrote():

@@ -18,7 +18,9 @@ def evaluation() -> Evaluation:
     human, codes = rng.normal(size=(6, 4)), rng.integers(0, 4, (2, 6, 3, 2))
     names = ("unadapted", "stage 1", "8×8 mean colour", "mean shift", "ridge")
     rows = {name: retrieve(human, human + i * rng.normal(size=human.shape)) for i, name in enumerate(names)}
-    latent = {name: compare_latents(codes[0], codes[1], Codebook(rng.normal(size=(4, 3)))) for name in names[:2]}
+    latent = {
+        name: compare_latents(codes[0], codes[1], Codebook(rng.normal(size=(4, 3)))) for name in names[:2]
+    }
     return Evaluation("key", "version", 6, 8, 1.0, rows, latent)
 
 

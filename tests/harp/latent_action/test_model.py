@@ -8,7 +8,7 @@ import torch
 from harp.latent_action.attention import SelfAttention
 from harp.latent_action.config import LatentActionConfig
 from harp.latent_action.language import Language
-from harp.latent_action.model import LatentActionModel, PerQuery
+from harp.latent_action.model import LatentActionModel
 from harp.latent_action.transformer import SpatioTemporalBlock, sinusoidal_positions
 
 B, P, V, E = 3, 6, 10, 8
@@ -280,28 +280,20 @@ def test_latents_of_the_change_are_the_same_for_every_picture_that_stands_still(
     assert (moved - nothing).abs().amax((1, 2)).min() > 1e-2
 
 
-def test_queries_with_projections_of_their_own_see_one_change_from_several_sides(language):
-    """Queries that start alike change alike; one projection for all then gives them one code."""
+def test_with_a_book_for_each_query_equal_latents_get_codes_that_say_more_than_one(language):
+    """Queries that start alike change alike; one codebook then gives them one code, four books code what is left."""
     torch.manual_seed(0)
-    z = torch.randn(B, 2, P, V)
-    differing = {}
-    for projection in ("shared", "per_query"):
-        changes = {"latents_from": "change", "projection": projection}
-        model = LatentActionModel(V, E, CONFIG.model_copy(update=changes)).eval()
+    z = torch.randn(64, 2, P, V)
+    distinct = {}
+    for codebooks in ("shared", "residual"):
+        model = LatentActionModel(V, E, CONFIG.model_copy(update={"codebooks": codebooks})).eval()
         with torch.no_grad():
             model.action_latent.copy_(model.action_latent[:, :, :1].expand_as(model.action_latent))
-        latents = model.encode(z, language).latents
-        differing[projection] = (latents - latents[:, :1]).abs().amax((0, 2))[1:]
-    # What is left between queries is their position, which the blocks see.
-    assert differing["per_query"].min() > 2 * differing["shared"].max()
-
-
-def test_projections_per_query_equal_a_loop():
-    torch.manual_seed(0)
-    layers = PerQuery(torch.nn.Linear(6, 3) for _ in range(4))
-    queries = torch.randn(5, 4, 6)
-    found = layers(queries)
-    assert found.shape == (5, 4, 3)
-    for row in range(5):
-        for q, layer in enumerate(layers):
-            torch.testing.assert_close(found[row, q], layer(queries[row, q]))
+        words = Language(language.tokens[:1].expand(64, -1, -1), language.mask[:1].expand(64, -1))
+        model.vq.revive(model.encode(z, words).latents, torch.Generator().manual_seed(0))
+        actions = model.encode(z, words)
+        assert actions.codes.max() < CONFIG.codebook_size, "labels are below K in every book"
+        predicted = model.decode(z[:, 0], actions.quantized, words)
+        assert predicted.shape == (64, P, V)
+        distinct[codebooks] = len(actions.codes.unique(dim=0))
+    assert distinct["residual"] > 2 * distinct["shared"]

@@ -126,7 +126,9 @@ def test_books_of_their_own_code_what_is_left_by_a_loop():
             assert torch.equal(quantized.straight_through[b, q], said)
     rows = quantizer.rows(quantized.codes)
     torch.testing.assert_close(quantizer.codebook.weight[rows].cumsum(-2), quantized.vectors)
-    assert torch.equal(make().rows(quantized.codes), quantized.codes), "one book has the same rows for all queries"
+    assert torch.equal(make().rows(quantized.codes), quantized.codes), (
+        "one book has the same rows for all queries"
+    )
 
 
 def test_a_book_learns_from_its_own_query_alone():
@@ -162,7 +164,9 @@ def test_books_say_more_together_the_more_there_are():
 def test_a_dead_code_of_any_book_is_moved_onto_what_is_left():
     quantizer, generator = make(dead_after=2, books=Q), torch.Generator().manual_seed(0)
     latents = torch.randn(64, 1, D).expand(-1, Q, -1)
-    assert quantizer.revive(latents, generator) == list(range(Q * K)), "the first batch gives every book its codes"
+    assert quantizer.revive(latents, generator) == list(range(Q * K)), (
+        "the first batch gives every book its codes"
+    )
     with torch.no_grad():
         quantizer.codebook.weight[2 * K + 1] = 1e3
     moved = [quantizer.revive(latents, generator) for _ in range(3)]
