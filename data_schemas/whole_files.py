@@ -6,7 +6,7 @@ The other name ends in `.tmp`, so that a library which goes by the suffix has to
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from data_schemas.storage import is_remote, upload, upload_if_absent
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A temporary path that becomes `path` on success, by `move`, and is removed on failure."""
     with temporary(path.parent) as draft:
         yield draft
@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary(folder: Path) -> Iterator[Path]:
+def temporary(folder: Path) -> Generator[Path]:
     """A path on disk, in the folder if that is local, that is removed at the end if it still exists."""
     if is_remote(folder):
         folder = Path(tempfile.gettempdir())

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
@@ -12,7 +12,7 @@ THREADS = ("OMP_NUM_THREADS", "LP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @contextmanager
-def one_thread_for_spawned() -> Iterator[None]:
+def one_thread_for_spawned() -> Generator[None]:
     """Processes that are spawned meanwhile have the variables from their first import on.
 
     Afterwards they are as before: numba refuses to work on where its number changes under it.

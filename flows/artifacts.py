@@ -5,7 +5,7 @@ All of it is for show: a server that does not take it spoils no work that is don
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def tolerated(what: str) -> Iterator[None]:
+def tolerated(what: str) -> Generator[None]:
     """A server that is busy or away makes a warning of an artifact, not a failure of the run."""
     try:
         yield

@@ -1,6 +1,6 @@
 """Flow `everything`: simulate, curate, train all three stages, evaluate, report. This is what `make demo` runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -112,7 +112,7 @@ def simulate(raw: Path, pairs: int, seed: int) -> None:
 
 
 @contextmanager
-def demonstrated(config: DemonstrationsConfig) -> Iterator[None]:
+def demonstrated(config: DemonstrationsConfig) -> Generator[None]:
     """Robot demonstrations with actions, made beside what the block does, in a process of their own."""
     beside = get_context("spawn").Process(target=generate_demonstrations, args=(config,), daemon=True)
     beside.start()

@@ -9,7 +9,7 @@ a simulated one, `harp simulate tabletop`; its frames are small, so that decodin
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -40,7 +40,7 @@ class Stopwatch:
         self.seconds = 0.0
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         start = time.process_time()
         yield
         self.seconds += time.process_time() - start

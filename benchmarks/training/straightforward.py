@@ -5,7 +5,7 @@ Losses and sizes are those of HARP's own step, whose module it calls.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from unittest.mock import patch
@@ -48,7 +48,7 @@ def _frozen(stage: Stage1, frames: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def unfused_attention() -> Iterator[None]:
+def unfused_attention() -> Generator[None]:
     """The models' attention, replaced."""
     with (
         patch("harp.vision.vit.attention", _attention),

@@ -16,7 +16,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +192,7 @@ def build(
 
 
 @contextmanager
-def _claim(plan: FeaturePlan, shard: ShardPlan, wait: bool) -> Iterator[bool]:
+def _claim(plan: FeaturePlan, shard: ShardPlan, wait: bool) -> Generator[bool]:
     """Whether the shard is ours; it is until the context ends or this process does."""
     path = plan.folder / f"{shard.stem}.lock"
     with path.open("w") as file:

@@ -9,7 +9,7 @@ The numbers of a step come from the device once, after the backward pass.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -137,7 +137,7 @@ def on_workers(stage: TrainingStage) -> nn.Module:
 
 
 @contextmanager
-def synchronized(model: nn.Module, is_last: bool) -> Iterator[None]:
+def synchronized(model: nn.Module, is_last: bool) -> Generator[None]:
     """Send gradients after the last micro-batch of a step alone; before, each worker sums up its own."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(is_last)

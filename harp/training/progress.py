@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ def logged() -> Observers:
 
 
 @contextmanager
-def bars(prepared: str = "frozen features") -> Iterator[Observers]:
+def bars(prepared: str = "frozen features") -> Generator[Observers]:
     """Progress bars with the metrics of the last step beside them.
 
     Args:
@@ -59,7 +59,7 @@ def bars(prepared: str = "frozen features") -> Iterator[Observers]:
 
 
 @contextmanager
-def followed(run: Path, steps: int, step: Callable[[int, int, dict[str, float]], None]) -> Iterator[None]:
+def followed(run: Path, steps: int, step: Callable[[int, int, dict[str, float]], None]) -> Generator[None]:
     """Tells of the steps that workers elsewhere log into a run's folder."""
     finished = threading.Event()
 

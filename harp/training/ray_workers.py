@@ -5,7 +5,7 @@ Ray's own checkpoints and reports are not used: a run's folder holds all that it
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class OnRay:
                 raise failures[0] if failures else error from None
 
     @contextmanager
-    def _connected(self) -> Iterator[None]:
+    def _connected(self) -> Generator[None]:
         if ray.is_initialized():
             yield
             return

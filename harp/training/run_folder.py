@@ -6,7 +6,7 @@ which may change: a version is known by its id. `result.json` exists once the ru
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -59,7 +59,9 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def claimed(cls, out: Path, config: BaseModel, version: PublishedVersion | None = None) -> Iterator[Self]:
+    def claimed(
+        cls, out: Path, config: BaseModel, version: PublishedVersion | None = None
+    ) -> Generator[Self]:
         """For the only process that trains here, until it ends: two would write over each other's checkpoints.
 
         A call that ended before its first checkpoint leaves the folder free: it may have ended because its request

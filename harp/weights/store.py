@@ -13,7 +13,7 @@ import pkgutil
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -220,7 +220,7 @@ def _by_hand(entry: ModelEntry) -> str:
 
 
 @contextmanager
-def _watched(folder: Path, expected: int, progress: Progress) -> Iterator[None]:
+def _watched(folder: Path, expected: int, progress: Progress) -> Generator[None]:
     """Report the growth of a folder once a second: works alike for every downloader."""
     done = threading.Event()
 

@@ -7,7 +7,7 @@ the picture moves, and one that rests while the head turns does not.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
+from scipy import ndimage
 
 from pipelines.alignment.features import FrameDescriptor
 from pipelines.alignment.normalization import usable_frames
@@ -91,7 +91,7 @@ def extent(points: np.ndarray, width: int, height: int) -> float:
     """
     if len(points) == 0:
         return 0.0
-    steady = scipy.ndimage.median_filter(points, size=(5, 1), mode="nearest")
+    steady = ndimage.median_filter(points, size=(5, 1), mode="nearest")
     return float(np.hypot(*np.ptp(steady, axis=0)) / np.hypot(width, height))
 
 

@@ -6,7 +6,7 @@ else the table holds. The price is that every commit adds a file per key; `runne
 `maintenance` joins the files. How a row comes to stand once although several runs write is in `insertion`.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +118,7 @@ class Lake:
         return DeltaTable(uri, storage_options=options) if DeltaTable.is_deltatable(uri, options) else None
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Generator[None]:
         """Turn what the storage refuses into a sentence for people; a half-written file is never part of a table.
 
         What may pass, as an object store that does not answer, stays what it is: `flows.retries` goes by it.

@@ -8,7 +8,7 @@ within that time, still find them.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +87,7 @@ def optimize(lake: Lake, retention_hours: int = 7 * 24) -> Iterator[Optimized]:
 
 
 @contextmanager
-def _alone(lake: Lake) -> Iterator[None]:
+def _alone(lake: Lake) -> Generator[None]:
     """One optimization of a lake at a time.
 
     Delta Lake sees no conflict between two that join the same files, as neither changes data: both results would stand,

@@ -5,7 +5,7 @@ wxyz; seconds. What is unknown is NaN and not visible.
 """
 
 import numpy as np
-import scipy
+from scipy.spatial.transform import Rotation, Slerp
 
 from data_schemas.demonstrations import Demonstration
 from data_schemas.errors import BadInput
@@ -84,9 +84,9 @@ def _interpolate_poses(
     if known.any():
         distinct, first = np.unique(pose_times, return_index=True)
         quaternions = np.where(broken, [1.0, 0.0, 0.0, 0.0], poses[:, 3:])[first]
-        rotations = scipy.spatial.transform.Rotation.from_quat(quaternions, scalar_first=True)
+        rotations = Rotation.from_quat(quaternions, scalar_first=True)
         if len(distinct) > 1:
-            rotations = scipy.spatial.transform.Slerp(distinct, rotations)(times[known])
+            rotations = Slerp(distinct, rotations)(times[known])
         result[known, 3:] = rotations.as_quat(canonical=True, scalar_first=True)
     return result
 

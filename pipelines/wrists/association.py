@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy
+from scipy.optimize import linear_sum_assignment
 
 from pipelines.wrists.base import Hand
 
@@ -104,7 +104,7 @@ def link(hands: Sequence[Sequence[Hand]], times: np.ndarray, config: Association
                 [[_alike(k.hands[-1].size, h.size, config) for h in candidates] for k in open_]
             )
             cost = np.where(alike_TN & (gap_TN <= reach_T1), gap_TN + config.wrong_side * side_TN, 1e9)
-            for row, column in zip(*scipy.optimize.linear_sum_assignment(cost), strict=True):
+            for row, column in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[row, column] < 1e9:
                     open_[row].add(t, candidates[column])
                     free.discard(column)

@@ -5,7 +5,7 @@ import json
 import resource
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -256,7 +256,7 @@ def test_a_full_disk_leaves_the_latest_version_what_it_was(published: tuple[Lake
 
 
 @contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
+def files_of_at_most(num_bytes: int) -> Generator[None]:
     """To a program a disk on which no more fits looks the same."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
