@@ -89,9 +89,9 @@ class Comparison:
             "clips",
             "distance",
             "p90",
-            "visibility agrees",
-            "only A",
-            "only B",
+            "visibility\nagrees",
+            "only\nA",
+            "only\nB",
         ):
             table.add_column(column, justify="left" if column in ("cue", "embodiment") else "right")
         for row in self.summary():
