@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.policy.rows import ROWS
+from benchmarks.policy.table3 import Settings
 from benchmarks.policy.table3_summary import RowKey, draw, markdown, summarize
 from harp.evaluation.closed_loop.results import ClosedLoopResult, TrialResult
 from harp.evaluation.intervals import wilson
@@ -82,3 +83,22 @@ def test_every_row_differs_from_harp_in_what_it_is_named_for() -> None:
         "no-pretraining": ["stage2"],
         "oft-style": ["stage1", "stage2"],
     }
+
+
+def test_seeds_take_the_runs_of_stage_1_in_turn(tmp_path: Path) -> None:
+    settings = Settings(
+        lake=tmp_path,
+        demonstrations=tmp_path,
+        out=tmp_path / "out",
+        recipes=(),
+        label_precision="fp32",
+        changes=((), (), ()),
+        tasks=(),
+        trials=1,
+        replan=None,
+        stage1_seeds=2,
+    )
+    runs = [settings.stage1("harp-srpd", seed) for seed in range(4)]
+    assert [run.name for run in runs] == ["seed0", "seed1", "seed0", "seed1"]
+    later = [settings.run("stage2", RowKey("harp", 0, seed)) for seed in range(4)]
+    assert len(set(later)) == 4, "stages 2 and 3 are repeated with every seed"
